@@ -1,0 +1,33 @@
+"""The mathematics: arrays in, arrays out. No clock, no files, no Kafka.
+
+Read `online` first: every model learns by the one rule in it.
+"""
+
+from streamem.em.anomaly import AnomalyRank
+from streamem.em.families import FAMILIES, Gaussian
+from streamem.em.mixture import Mixture
+from streamem.em.observations import Observations
+from streamem.em.online import INERTIAS, ExactInertia, OnlineEM, SampledInertia
+from streamem.em.schedule import SCHEDULES, Constant, Cumulative, GrowingWindow, Power
+from streamem.em.snapshot import MODELS, Posterior, Snapshot, combine
+
+__all__ = [
+    "FAMILIES",
+    "INERTIAS",
+    "MODELS",
+    "SCHEDULES",
+    "AnomalyRank",
+    "Constant",
+    "Cumulative",
+    "ExactInertia",
+    "Gaussian",
+    "GrowingWindow",
+    "Mixture",
+    "Observations",
+    "OnlineEM",
+    "Posterior",
+    "Power",
+    "SampledInertia",
+    "Snapshot",
+    "combine",
+]

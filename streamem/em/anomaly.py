@@ -1,0 +1,125 @@
+"""How strange a record is: the rank of its log-likelihood among the records before it.
+
+A log-likelihood alone says little: densities have units, and a row with missing values has fewer factors. A rank among
+recent records with the same pattern of missing values has neither trouble, and needs no threshold to be tuned.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from streamem.em.kernels.rank import mid_ranks
+from streamem.em.observations import Array, Flags
+from streamem.errors import SnapshotError, tell
+
+__all__ = ["AnomalyRank"]
+
+LEAST = 100
+"""Records needed before a rank says anything."""
+
+PATTERNS = 64
+"""Patterns of missing values that are told apart; the one not seen for longest leaves first."""
+
+
+@dataclass
+class AnomalyRank:
+    """Ranks log-likelihoods among the `window` before them, record by record.
+
+    Parameters
+    ----------
+    window : int
+        At least 100.
+
+    Examples
+    --------
+    >>> rank = AnomalyRank(window=1000)
+    >>> usual = rank.rank(np.linspace(-3.0, -2.0, 200), np.zeros((200, 1), bool))
+    >>> rank.rank(np.array([-50.0, -1.0]), np.zeros((2, 1), bool)).tolist()
+    [1.0, 0.0]
+    """
+
+    window: int = 1000
+    rings: dict[bytes, tuple[Array, int, int]] = field(init=False, default_factory=dict)
+
+    def rank(self, log_likelihood: Array, missing: Flags) -> Array:
+        """Return the share of the records before each that were likelier, in [0, 1]; high is strange.
+
+        Parameters
+        ----------
+        log_likelihood : ndarray, shape (N,)
+        missing : ndarray of bool, shape (N, D)
+            Which values were missing: only equal patterns are compared.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+            NaN while fewer than 100 were seen.
+        """
+        out = np.empty(len(log_likelihood))
+        if not missing.any():
+            pattern = np.packbits(np.zeros(missing.shape[1], bool)).tobytes()
+            self.rank_pattern(pattern, np.ascontiguousarray(log_likelihood), out)
+            return out
+        patterns, which = np.unique(np.packbits(missing, axis=1), axis=0, return_inverse=True)
+        order = np.argsort(which, kind="stable")
+        ends = np.searchsorted(which[order], np.arange(len(patterns) + 1))
+        for index, pattern in enumerate(patterns):
+            rows = order[ends[index] : ends[index + 1]]
+            part = np.empty(len(rows))
+            self.rank_pattern(pattern.tobytes(), log_likelihood[rows], part)
+            out[rows] = part
+        return out
+
+    def rank_pattern(self, pattern: bytes, numbers: Array, out: Array) -> None:
+        """Rank rows of one pattern of missing values."""
+        ring, filled, oldest = self.rings.pop(pattern, (np.zeros(self.window), 0, 0))
+        self.rings[pattern] = (ring, *mid_ranks(numbers, LEAST, ring, filled, oldest, out))
+        if len(self.rings) > PATTERNS:
+            del self.rings[next(iter(self.rings))]
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return the plain values and the named arrays that a checkpoint holds."""
+        values = {"window": self.window, "patterns": [pattern.hex() for pattern in self.rings]}
+        rings = [
+            np.roll(ring, -oldest)[:filled] if filled == self.window else ring[:filled]
+            for ring, filled, oldest in self.rings.values()
+        ]
+        return values, {
+            "lengths": np.array([len(ring) for ring in rings], float),
+            "log_likelihoods": np.concatenate([np.empty(0), *rings]),
+        }
+
+    @classmethod
+    def from_arrays(cls, values: Mapping[str, Any], arrays: Mapping[str, Array]) -> "AnomalyRank":
+        """Return the ranks that `to_arrays` took apart.
+
+        Raises
+        ------
+        SnapshotError
+            The parts do not fit each other.
+        """
+        try:
+            rank = cls(int(values["window"]))
+            patterns = [bytes.fromhex(pattern) for pattern in values["patterns"]]
+            lengths = arrays["lengths"].astype(int)
+            numbers = arrays["log_likelihoods"]
+            if len(lengths) != len(patterns) or lengths.sum() != len(numbers) or (lengths > rank.window).any():
+                raise ValueError("lengths do not fit")
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotError(
+                tell(
+                    "checkpoint: the window of log-likelihoods",
+                    found=str(error),
+                    wanted="a window as streamem wrote it",
+                    do="start afresh",
+                )
+            ) from error
+        start = 0
+        for pattern, length in zip(patterns, lengths, strict=True):
+            ring = np.zeros(rank.window)
+            ring[:length] = numbers[start : start + length]
+            rank.rings[pattern] = (ring, int(length), 0)
+            start += length
+        return rank

@@ -1,0 +1,390 @@
+"""Gaussian components, with full, diagonal, spherical or tied covariance, in the centred form.
+
+Statistics are (weight, mean, scatter about that mean), never raw second moments, which lose every digit once the mean
+is 1e8 standard deviations from zero. Rows are accumulated about each component's own old mean. A missing value counts
+as its conditional expectation given the rest of its row, its conditional covariance joins the scatter.
+
+References
+----------
+Amid and Warmuth (2020), eq. 7 and 8. Chan, Golub and LeVeque (1979) for the addition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from streamem.em.kernels import centred, cholesky, diagonal, full, missing, wide
+from streamem.em.observations import Array, Flags, Labels
+from streamem.errors import ModelError, SnapshotError, tell
+
+__all__ = ["Gaussian", "GaussianParameters", "GaussianStatistics"]
+
+WIDE = 72
+"""Columns from which BLAS is faster than the loops of `kernels.full`; measured between 54 and 96."""
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianParameters:
+    """The parameters of K Gaussian components.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (K, D)
+    covariance : ndarray
+        Shape (K, D, D) for full and tied covariance, (K, D) for diagonal and spherical.
+    scale : ndarray, shape (D,)
+        The variances of the columns in the warm-up: what the covariance floor and the prior are relative to.
+    """
+
+    mean: Array
+    covariance: Array
+    scale: Array
+
+    @cached_property
+    def whitening(self) -> Array:
+        """The inverse Cholesky factors of full covariances, shape (K, D, D), lower triangular."""
+        inverse, failed = cholesky.whitening(self.covariance)
+        if failed >= 0:
+            raise ModelError(
+                tell(
+                    f"component {failed} of {len(self.mean)}",
+                    found="a covariance that is not positive definite",
+                    wanted="columns that are not multiples of each other",
+                    do="leave a column out, use covariance: diagonal, or a larger covariance_floor",
+                )
+            )
+        return inverse
+
+    @cached_property
+    def constant(self) -> Array:
+        """-D/2 log 2π - log det(Σ_k)/2 of full covariances, shape (K,)."""
+        logarithms = np.log(np.diagonal(self.whitening, axis1=1, axis2=2))
+        return np.asarray(logarithms.sum(axis=1) - 0.5 * self.mean.shape[1] * np.log(2.0 * np.pi))
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianStatistics:
+    """Weighted sums over rows, centred.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (K,)
+    mean : ndarray, shape (K, D)
+        Of the rows by their weight; where the weight is zero, the old mean.
+    scatter : ndarray, shape (K, D, D) or (K, D)
+        Weighted sum of squares about that mean.
+    """
+
+    weight: Array
+    mean: Array
+    scatter: Array
+
+    def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
+        shape = self.scatter.shape if self.scatter.ndim == 3 else (*self.scatter.shape, 1)
+        weight, mean, scatter = centred.add(
+            self.weight,
+            self.mean,
+            self.scatter.reshape(shape),
+            other.weight,
+            other.mean,
+            other.scatter.reshape(shape),
+        )
+        return GaussianStatistics(weight, mean, scatter.reshape(self.scatter.shape))
+
+    def scale(self, factor: float) -> "GaussianStatistics":
+        """Return the statistics with every row counted `factor` times."""
+        return GaussianStatistics(self.weight * factor, self.mean, self.scatter * factor)
+
+
+def square(vectors: Array, weight: Array, dimensions: int) -> Array:
+    """Return w_k v_k v_kᵀ, shape (K, D, D), or only its diagonals, shape (K, D)."""
+    if dimensions == 2:
+        return weight[:, None] * vectors**2
+    return weight[:, None, None] * (vectors[:, :, None] * vectors[:, None, :])
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Real numbers: normal, with full, diagonal, spherical or tied covariance; missing values are marginalised.
+
+    Parameters
+    ----------
+    covariance : str
+        ``full``: one of its own for each component. ``tied``: one for all. ``diagonal``: independent columns.
+        ``spherical``: independent columns of one variance.
+    covariance_floor : float
+        No variance, in any direction, falls below this share of the columns' variances in the warm-up.
+
+    Examples
+    --------
+    >>> Gaussian(covariance="tied").free_parameters(components=3, columns=2)
+    9
+    """
+
+    type: Literal["gaussian"] = "gaussian"
+    covariance: Literal["full", "diagonal", "spherical", "tied"] = "full"
+    covariance_floor: float = 1e-6
+
+    @property
+    def correlated(self) -> bool:
+        """Whether covariances are matrices."""
+        return self.covariance in ("full", "tied")
+
+    def free_parameters(self, components: int, columns: int) -> int:
+        """Return how many numbers are learned."""
+        variances = {
+            "full": components * columns * (columns + 1) // 2,
+            "tied": columns * (columns + 1) // 2,
+            "diagonal": components * columns,
+            "spherical": components,
+        }
+        return components * columns + variances[self.covariance]
+
+    def broad(self, values: Array, weight: Array, components: int) -> GaussianParameters:
+        """Return `components` equal components as wide as the data: what a start begins from.
+
+        Parameters
+        ----------
+        values : ndarray, shape (N, D)
+        weight : ndarray, shape (N,)
+        components : int
+
+        Raises
+        ------
+        ModelError
+            A column has no observed value, or always the same.
+        """
+        seen = np.where(np.isnan(values), 0.0, weight[:, None])
+        count = seen.sum(axis=0)
+        for column in np.flatnonzero(count == 0.0):
+            raise ModelError(
+                tell(
+                    f"column {column} of the features",
+                    found=f"no value in any of the {len(values)} warm-up records",
+                    wanted="observed values to start from",
+                    do="leave the column out or raise warmup_records",
+                )
+            )
+        # about a value of the column itself: exact zeros for a constant column, no digits lost far from zero
+        anchor = values[np.argmax(seen > 0.0, axis=0), np.arange(values.shape[1])]
+        apart = np.where(seen > 0.0, values - anchor, 0.0)
+        shift = (seen * apart).sum(axis=0) / count
+        scale = (seen * (apart - shift) ** 2).sum(axis=0) / count
+        for column in np.flatnonzero(~(scale > 0.0)):
+            raise ModelError(
+                tell(
+                    f"column {column} of the features",
+                    found=f"{anchor[column]:g} in all {len(values)} warm-up records",
+                    wanted="values that differ",
+                    do="leave the column out or raise warmup_records",
+                )
+            )
+        mean = np.tile(anchor + shift, (components, 1))
+        covariance = np.tile(np.diag(scale) if self.correlated else scale, (components,) + (1,) * (1 + self.correlated))
+        return GaussianParameters(mean, covariance, scale)
+
+    def log_density(self, parameters: GaussianParameters, values: Array) -> Array:
+        """Return the log density of every row's observed part under every component, shape (K, N)."""
+        out = np.empty((len(parameters.mean), len(values)))
+        if not self.correlated:
+            diagonal.log_density(values, parameters.mean, parameters.covariance, out)
+            return out
+        incomplete = incomplete_rows(values)
+        if incomplete is None:
+            kernel = wide if values.shape[1] >= WIDE else full
+            kernel.log_density(values, parameters.mean, parameters.whitening, parameters.constant, out)
+            return out
+        order, complete = incomplete
+        out[:, complete] = self.log_density(parameters, np.ascontiguousarray(values[complete]))
+        part = np.empty((len(out), len(order)))
+        missing.log_density(values[order], parameters.mean, parameters.covariance, part)
+        out[:, order] = part
+        return out
+
+    def expect(self, parameters: GaussianParameters, values: Array, responsibility: Array) -> GaussianStatistics:
+        """Return the expected statistics of rows that belong to components by shares.
+
+        Parameters
+        ----------
+        parameters : GaussianParameters
+            Whose means the rows are centred at, and who fill in missing values.
+        values : ndarray, shape (N, D)
+            NaN where missing.
+        responsibility : ndarray, shape (K, N)
+            Row weights are in it.
+        """
+        mean, covariance = parameters.mean, parameters.covariance
+        weight, shift, scatter = np.zeros(len(mean)), np.zeros(mean.shape), np.zeros(covariance.shape)
+        if not self.correlated:
+            diagonal.accumulate(values, responsibility, mean, covariance, weight, shift, scatter)
+        else:
+            incomplete = incomplete_rows(values)
+            if incomplete is not None:
+                order, complete = incomplete
+                share = np.ascontiguousarray(responsibility[:, order])
+                missing.accumulate(values[order], share, mean, covariance, weight, shift, scatter)
+                values = np.ascontiguousarray(values[complete])
+                responsibility = np.ascontiguousarray(responsibility[:, complete])
+            kernel = wide if values.shape[1] >= WIDE else full
+            kernel.accumulate(values, responsibility, mean, weight, shift, scatter)
+            lower = np.tril(scatter, -1)
+            scatter = np.tril(scatter) + lower.transpose(0, 2, 1)
+        delta = np.divide(shift, weight[:, None], out=np.zeros_like(shift), where=weight[:, None] > 0.0)
+        return GaussianStatistics(weight, mean + delta, scatter - square(delta, weight, scatter.ndim))
+
+    def moments(self, parameters: GaussianParameters, weight: Array) -> GaussianStatistics:
+        """Return the statistics that the components themselves expect of so much data, `weight` of shape (K,)."""
+        shape = (-1,) + (1,) * (parameters.covariance.ndim - 1)
+        return GaussianStatistics(weight, parameters.mean, weight.reshape(shape) * parameters.covariance)
+
+    def prior(self, parameters: GaussianParameters, weight: float) -> GaussianStatistics:
+        """Return pseudo-rows, `weight` a component: at its own mean, as wide as a K-th of the data's volume.
+
+        They hold covariances open without moving means.
+        """
+        components, columns = parameters.mean.shape
+        variance = parameters.scale * components ** (-2.0 / columns)
+        scatter = weight * (np.diag(variance) if self.correlated else variance)
+        return GaussianStatistics(
+            np.full(components, weight), parameters.mean, np.broadcast_to(scatter, parameters.covariance.shape).copy()
+        )
+
+    def maximize(self, statistics: GaussianStatistics, previous: GaussianParameters) -> GaussianParameters:
+        """Return the parameters under which the statistics are most likely.
+
+        A component of no weight keeps its `previous` parameters; the covariance floor holds afterwards.
+
+        Raises
+        ------
+        ModelError
+            A covariance is not positive definite and there is no floor.
+        """
+        weight, scatter = statistics.weight, statistics.scatter
+        alive = weight > np.finfo(float).tiny
+        if self.covariance == "tied":
+            covariance = np.broadcast_to(scatter.sum(axis=0) / weight.sum(), scatter.shape)
+        else:
+            shape = (-1,) + (1,) * (scatter.ndim - 1)
+            safe = np.where(alive, weight, 1.0).reshape(shape)
+            covariance = np.where(alive.reshape(shape), scatter / safe, previous.covariance)
+        if self.covariance == "spherical":
+            covariance = np.broadcast_to(covariance.mean(axis=1, keepdims=True), covariance.shape)
+        mean = np.where(alive[:, None], statistics.mean, previous.mean)
+        return self.lift(GaussianParameters(mean, np.ascontiguousarray(covariance), previous.scale))
+
+    def lift(self, parameters: GaussianParameters) -> GaussianParameters:
+        """Return the parameters with every variance at least at the floor."""
+        scale, covariance, floor = parameters.scale, parameters.covariance, self.covariance_floor
+        if not self.correlated:
+            least = floor * (np.full_like(scale, scale.mean()) if self.covariance == "spherical" else scale)
+            return GaussianParameters(parameters.mean, np.maximum(covariance, least), scale)
+        inverse, failed = cholesky.whitening(covariance)
+        # Σ_ij (L⁻¹)²_ij s_j is the trace of the inverse of the scaled covariance: no eigenvalue is below one over it
+        if failed < 0 and float(np.max(((inverse**2) * scale).sum(axis=(1, 2)))) * floor <= 1.0:
+            kept = GaussianParameters(parameters.mean, covariance, scale)
+            kept.__dict__["whitening"] = inverse
+            return kept
+        root = np.sqrt(scale)
+        values, vectors = np.linalg.eigh(covariance / (root[:, None] * root))
+        half = vectors * np.sqrt(np.maximum(values, floor))[:, None, :]
+        lifted = half @ half.transpose(0, 2, 1)
+        touched = (values[:, 0] < floor)[:, None, None]
+        return GaussianParameters(
+            parameters.mean, np.where(touched, lifted * (root[:, None] * root), covariance), scale
+        )
+
+    def at_floor(self, parameters: GaussianParameters) -> Flags:
+        """Return for each component whether the covariance floor holds it up, shape (K,), bool."""
+        scale, covariance, least = parameters.scale, parameters.covariance, self.covariance_floor * (1.0 + 1e-6)
+        if self.covariance == "spherical":
+            return np.asarray(covariance[:, 0] <= least * scale.mean())
+        if self.covariance == "diagonal":
+            return np.asarray((covariance <= least * scale).any(axis=1))
+        root = np.sqrt(scale)
+        return np.asarray(np.linalg.eigvalsh(covariance / (root[:, None] * root))[:, 0] <= least)
+
+    def sample(self, parameters: GaussianParameters, component: Labels, rng: np.random.Generator) -> Array:
+        """Return one row for each entry of `component`, shape (N, D)."""
+        noise = rng.standard_normal((len(component), parameters.mean.shape[1]))
+        if not self.correlated:
+            return np.asarray(parameters.mean[component] + np.sqrt(parameters.covariance)[component] * noise)
+        factor = np.linalg.cholesky(parameters.covariance)
+        out = np.empty_like(noise)
+        for k in range(len(factor)):
+            rows = component == k
+            out[rows] = parameters.mean[k] + noise[rows] @ factor[k].T
+        return out
+
+    def relative_entropy(self, one: GaussianParameters, other: GaussianParameters) -> Array:
+        """Return KL(N_k of `one` || N_l of `other`) in nats for every pair, shape (K, L)."""
+        columns = one.mean.shape[1]
+        matrices = [np.stack([np.diag(v) for v in p.covariance]) if p.covariance.ndim == 2 else p.covariance
+                    for p in (one, other)]  # fmt: skip
+        inverse = cholesky.whitening(matrices[1])[0]
+        _, one_log = np.linalg.slogdet(matrices[0])
+        other_log = -2.0 * np.log(np.diagonal(inverse, axis1=1, axis2=2)).sum(axis=1)
+        out = np.empty((len(one.mean), len(other.mean)))
+        for index, white in enumerate(inverse):
+            gap = (one.mean - other.mean[index]) @ white.T
+            trace = ((white @ matrices[0]) * white).sum(axis=(1, 2))
+            out[:, index] = 0.5 * (trace - columns + (gap**2).sum(axis=1) + other_log[index] - one_log)
+        return out
+
+    def entropy(self, parameters: GaussianParameters) -> Array:
+        """Return the entropy of each component in nats, shape (K,)."""
+        columns = parameters.mean.shape[1]
+        covariance = parameters.covariance
+        logarithm = np.log(covariance).sum(axis=1) if covariance.ndim == 2 else np.linalg.slogdet(covariance)[1]
+        return np.asarray(0.5 * (columns * (1.0 + np.log(2.0 * np.pi)) + logarithm))
+
+    def spread(self, parameters: GaussianParameters) -> Array:
+        """Return the standard deviation of every column in every component, shape (K, D)."""
+        covariance = parameters.covariance
+        return np.sqrt(covariance if covariance.ndim == 2 else np.diagonal(covariance, axis1=1, axis2=2))
+
+    def assemble(self, arrays: Mapping[str, Array]) -> GaussianParameters:
+        """Return the parameters that `arrays` hold under the names of `GaussianParameters`.
+
+        Raises
+        ------
+        SnapshotError
+            An array is missing or its shape, or a covariance, is impossible.
+        """
+        mean, covariance, scale = (arrays.get(name, np.empty(0)) for name in ("mean", "covariance", "scale"))
+        components, columns = mean.shape if mean.ndim == 2 else (0, 0)
+        wanted = (components, columns, columns) if self.correlated else (components, columns)
+        if 0 in (components, columns) or covariance.shape != wanted or scale.shape != (columns,):
+            raise SnapshotError(
+                tell(
+                    "parameters of the gaussian family",
+                    found=f"mean {mean.shape}, covariance {covariance.shape}, scale {scale.shape}",
+                    wanted=f"(K, D), {'(K, D, D)' if self.correlated else '(K, D)'} and (D,), none of them zero",
+                    do="use a snapshot of a model with this covariance",
+                )
+            )
+        symmetric = not self.correlated or np.allclose(covariance, covariance.transpose(0, 2, 1), rtol=1e-9, atol=0.0)
+        positive = cholesky.whitening(covariance)[1] < 0 if self.correlated else bool((covariance > 0.0).all())
+        if not (symmetric and positive and (scale > 0.0).all() and np.isfinite(covariance).all()):
+            raise SnapshotError(
+                tell(
+                    "parameters of the gaussian family",
+                    found="a covariance or scale that is not symmetric and positive definite",
+                    wanted="covariances of a distribution",
+                    do="use a snapshot as streamem wrote it",
+                )
+            )
+        return GaussianParameters(mean, covariance, scale)
+
+
+def incomplete_rows(values: Array) -> tuple[Labels, Labels] | None:
+    """Return the rows with missing values, equal patterns side by side, and the complete rows; None if all are."""
+    if not np.isnan(values.sum()):
+        return None
+    absent = np.isnan(values)
+    some = absent.any(axis=1)
+    rows = np.flatnonzero(some)
+    patterns = np.packbits(absent[rows], axis=1)
+    return rows[np.lexsort(patterns.T)], np.flatnonzero(~some)

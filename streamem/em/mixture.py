@@ -1,0 +1,217 @@
+"""Mixtures of an exponential family.
+
+References
+----------
+Amid and Warmuth (2020), section 3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from streamem.em.families import Gaussian
+from streamem.em.families.gaussian import GaussianParameters, GaussianStatistics
+from streamem.em.kernels.softmax import softmax
+from streamem.em.observations import Array, Labels, Observations, Span
+from streamem.errors import ModelError, SnapshotError, tell
+
+__all__ = ["Expectation", "Mixture", "MixtureParameters", "MixtureStatistics"]
+
+ROWS = 4096
+"""Rows a pass of E-step and M-step: their responsibilities stay in the second-level cache in between."""
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureParameters:
+    """Shares of the components, shape (K,), and the parameters of the components."""
+
+    weights: Array
+    components: GaussianParameters
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureStatistics:
+    """Expected rows of each component, shape (K,), and the statistics of the components."""
+
+    weight: Array
+    components: GaussianStatistics
+
+    def __add__(self, other: "MixtureStatistics") -> "MixtureStatistics":
+        return MixtureStatistics(self.weight + other.weight, self.components + other.components)
+
+    def scale(self, factor: float) -> "MixtureStatistics":
+        """Return the statistics with every row counted `factor` times."""
+        return MixtureStatistics(self.weight * factor, self.components.scale(factor))
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """What the E-step gives.
+
+    Parameters
+    ----------
+    statistics : MixtureStatistics
+        Sums over the rows.
+    log_likelihood : ndarray, shape (N,)
+        In nats, of each row.
+    posterior : ndarray, shape (N, K)
+        p(component | row).
+    """
+
+    statistics: MixtureStatistics
+    log_likelihood: Array
+    posterior: Array
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Every record comes from one of several components: clusters, regimes.
+
+    Parameters
+    ----------
+    components : int
+        How many, at least 1.
+    family : Gaussian
+        What each component is.
+    prior_records : float
+        Pseudo-rows, spread over the components, that join the data at every update: they keep a component that
+        little supports as wide as a share of the data. 0 is maximum likelihood.
+
+    Examples
+    --------
+    >>> Mixture(components=2).free_parameters(columns=2)
+    11
+    """
+
+    type: Literal["mixture"] = "mixture"
+    components: int = 2
+    family: Gaussian = field(default_factory=Gaussian)
+    prior_records: float = 0.0
+
+    def free_parameters(self, columns: int) -> int:
+        """Return how many numbers are learned from rows of so many columns."""
+        return self.components - 1 + self.family.free_parameters(self.components, columns)
+
+    def expect(self, parameters: MixtureParameters, observations: Observations) -> Expectation:
+        """Return the expected statistics, log-likelihoods and posteriors of a batch under `parameters`.
+
+        Raises
+        ------
+        ModelError
+            A log-likelihood is not finite: a value is too far from every component to tell how far.
+        """
+        rows = len(observations)
+        log_weights = log_shares(parameters)
+        posterior = np.empty((self.components, rows))
+        log_likelihood = np.empty(rows)
+        statistics: MixtureStatistics | None = None
+        for start in range(0, rows, ROWS):
+            values = observations.values[start : start + ROWS]
+            share = self.family.log_density(parameters.components, values)
+            softmax(share, log_weights, log_likelihood[start : start + ROWS])
+            posterior[:, start : start + ROWS] = share
+            if observations.weight is not None:
+                share *= observations.weight[start : start + ROWS]
+            part = self.family.expect(parameters.components, values, share)
+            found = MixtureStatistics(part.weight, part)
+            statistics = found if statistics is None else statistics + found
+        check_finite(log_likelihood)
+        return Expectation(statistics or self.moments(parameters, Span(0.0)), log_likelihood, posterior.T)
+
+    def posterior(self, parameters: MixtureParameters, observations: Observations) -> tuple[Array, Array]:
+        """Return the posteriors, shape (N, K), and the log-likelihoods, shape (N,): the E-step without statistics."""
+        share = self.family.log_density(parameters.components, observations.values)
+        log_likelihood = np.empty(len(observations))
+        softmax(share, log_shares(parameters), log_likelihood)
+        check_finite(log_likelihood)
+        return share.T, log_likelihood
+
+    def moments(self, parameters: MixtureParameters, span: Span) -> MixtureStatistics:
+        """Return the statistics that the model itself expects of `span`: the inertia of an update."""
+        weight = parameters.weights * span.weight
+        return MixtureStatistics(weight, self.family.moments(parameters.components, weight))
+
+    def prior(self, parameters: MixtureParameters) -> MixtureStatistics | None:
+        """Return the pseudo-rows of the prior, or None where there is none."""
+        if self.prior_records == 0.0:
+            return None
+        each = self.prior_records / self.components
+        return MixtureStatistics(np.full(self.components, each), self.family.prior(parameters.components, each))
+
+    def maximize(self, statistics: MixtureStatistics, previous: MixtureParameters) -> MixtureParameters:
+        """Return the parameters under which the statistics are most likely; their scale does not matter.
+
+        A component without any weight keeps its `previous` parameters.
+        """
+        weights = np.maximum(statistics.weight, np.finfo(float).tiny)
+        components = self.family.maximize(statistics.components, previous.components)
+        return MixtureParameters(weights / weights.sum(), components)
+
+    def relative_entropy(self, old: MixtureParameters, new: MixtureParameters) -> float:
+        """Return D_RE(old, new) in nats a row: between the joint distributions of component and row."""
+        between = np.diagonal(self.family.relative_entropy(old.components, new.components))
+        return float(old.weights @ (np.log(old.weights / new.weights) + between))
+
+    def sample(self, parameters: MixtureParameters, rows: int, rng: np.random.Generator) -> tuple[Observations, Labels]:
+        """Return `rows` drawn from the model, and the component of each, shape (rows,)."""
+        component = rng.choice(self.components, size=rows, p=parameters.weights)
+        return Observations(self.family.sample(parameters.components, component, rng)), component
+
+    def relabel(self, parameters: MixtureParameters, order: Labels) -> MixtureParameters:
+        """Return the same model with component ``order[k]`` as number k."""
+        parts = parameters.components
+        moved = GaussianParameters(parts.mean[order], parts.covariance[order], parts.scale)
+        return MixtureParameters(parameters.weights[order], moved)
+
+    def assemble(self, arrays: Mapping[str, Any]) -> MixtureParameters:
+        """Return the parameters that nested `arrays` hold under the names of `MixtureParameters`.
+
+        Raises
+        ------
+        SnapshotError
+            They are not parameters of this model.
+        """
+        weights = np.asarray(arrays.get("weights", ()), float)
+        parts = arrays.get("components", {})
+        if weights.shape != (self.components,) or not (weights >= 0.0).all() or abs(weights.sum() - 1.0) > 1e-9:
+            raise SnapshotError(
+                tell(
+                    "parameters of the mixture: weights",
+                    found=f"{len(weights)} numbers with the sum {weights.sum():g}",
+                    wanted=f"{self.components} shares >= 0 with the sum 1",
+                    do="use a snapshot of a model with as many components",
+                )
+            )
+        components = self.family.assemble(parts)
+        if len(components.mean) != self.components:
+            raise SnapshotError(
+                tell(
+                    "parameters of the mixture: components",
+                    found=f"{len(components.mean)} means",
+                    wanted=str(self.components),
+                    do="use a snapshot of a model with as many components",
+                )
+            )
+        return MixtureParameters(weights, components)
+
+
+def log_shares(parameters: MixtureParameters) -> Array:
+    """Return log π, -inf where a share is zero."""
+    with np.errstate(divide="ignore"):
+        return np.log(parameters.weights)
+
+
+def check_finite(log_likelihood: Array) -> None:
+    """Raise ModelError for the first log-likelihood that is not a finite number."""
+    bad = np.flatnonzero(~np.isfinite(log_likelihood))
+    if bad.size:
+        raise ModelError(
+            tell(
+                f"record {bad[0] + 1} of the batch",
+                found=f"a log-likelihood of {log_likelihood[bad[0]]:g}",
+                wanted="a finite number",
+                do="look at the values of this record; they are too far from everything learned so far",
+            )
+        )

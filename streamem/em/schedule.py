@@ -1,0 +1,175 @@
+"""Step sizes: how much an update believes the batch, how much the old model.
+
+Each schedule gives γ in (0, 1] for a batch of weight n, after a weight m of earlier records (the warm-up included), as
+update number t. `half_life_records` H bounds the window of any of them: a batch then weighs at least 1 - 2^(-n/H).
+
+References
+----------
+Amid and Warmuth (2020), section 5; Cappé and Moulines (2009).
+"""
+
+from dataclasses import dataclass
+from math import exp, expm1, log, log1p
+from typing import Any, Literal, Protocol
+
+__all__ = ["SCHEDULES", "Constant", "Cumulative", "GrowingWindow", "Moment", "Power", "Schedule"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When an update happens.
+
+    Parameters
+    ----------
+    seen : float
+        Weight m of the records before the batch.
+    added : float
+        Weight n of the batch.
+    update : int
+        Its number t, from 1.
+    window : float
+        The window w0, in records, that the model starts with: `first_window`.
+    """
+
+    seen: float
+    added: float
+    update: int
+    window: float
+
+
+class Schedule(Protocol):
+    """A rule for step sizes."""
+
+    @property
+    def half_life_records(self) -> float | None:
+        """After so many records an old record counts half at most; None: no bound."""
+
+    def step(self, moment: Moment) -> float:
+        """Return the step size γ in (0, 1]."""
+
+
+def first_window(free_parameters: int, components: int, columns: int) -> float:
+    """Return min(2p, 10 K (d + 1)): the records that a first estimate needs."""
+    return float(min(2 * free_parameters, 10 * components * (columns + 1)))
+
+
+def at_least(step: float, half_life: float | None, added: float) -> float:
+    """Return the step size, or that of the half-life where it is larger."""
+    return step if half_life is None else max(step, -expm1(-log(2.0) * added / half_life))
+
+
+@dataclass(frozen=True)
+class GrowingWindow:
+    """The window of remembered records grows as the stream does, but slower: w0 (1 + m/w0)^β. The default.
+
+    Parameters
+    ----------
+    exponent : float
+        β in [0, 1]; 0 keeps the window at w0, 1 nearly weighs every record the same.
+    window_records : float, optional
+        w0; by default min(2p, 10 K (d + 1)) for p learned numbers, K components, d columns.
+
+    Examples
+    --------
+    >>> round(GrowingWindow().step(Moment(seen=1000.0, added=100.0, update=1, window=100.0)), 4)
+    0.2063
+    """
+
+    type: Literal["growing_window"] = "growing_window"
+    exponent: float = 0.6
+    window_records: float | None = None
+    half_life_records: float | None = None
+
+    def step(self, moment: Moment) -> float:
+        """Return γ = 1 - exp(-∫ max(1/W(x), ln 2 / H) dx) over the records of the batch."""
+        first = moment.window if self.window_records is None else self.window_records
+        begin, end = moment.seen, moment.seen + moment.added
+        bounded = end
+        if self.half_life_records is not None:
+            widest = self.half_life_records / log(2.0)
+            bounded = begin if first >= widest else end
+            if first < widest and self.exponent > 0.0:
+                reached = log(widest / first) / self.exponent
+                # beyond e^700 the window never gets there
+                bounded = first * expm1(reached) if reached < 700.0 else end
+            bounded = min(max(bounded, begin), end)
+        integral = self.integral(bounded, first) - self.integral(begin, first)
+        if self.half_life_records is not None:
+            integral += (end - bounded) * log(2.0) / self.half_life_records
+        return -expm1(-integral)
+
+    def integral(self, seen: float, first: float) -> float:
+        """Return ∫_0^seen dx / W(x)."""
+        if self.exponent == 1.0:
+            return log1p(seen / first)
+        return expm1((1.0 - self.exponent) * log1p(seen / first)) / (1.0 - self.exponent)
+
+
+@dataclass(frozen=True)
+class Power:
+    """η_t = rate / t^exponent, γ = η/(1+η): the schedule of the paper, by update whatever its size.
+
+    Parameters
+    ----------
+    rate : float
+        η0 > 0.
+    exponent : float
+        β in (0.5, 1].
+    """
+
+    type: Literal["power"] = "power"
+    rate: float = 1.0
+    exponent: float = 0.9
+    half_life_records: float | None = None
+
+    def step(self, moment: Moment) -> float:
+        """Return γ = η_t / (1 + η_t)."""
+        eta = self.rate * exp(-self.exponent * log(moment.update))
+        return at_least(eta / (1.0 + eta), self.half_life_records, moment.added)
+
+
+@dataclass(frozen=True)
+class Cumulative:
+    """γ = n/(m + n): every record of the stream weighs the same."""
+
+    type: Literal["cumulative"] = "cumulative"
+    half_life_records: float | None = None
+
+    def step(self, moment: Moment) -> float:
+        """Return γ = n/(m + n)."""
+        return at_least(moment.added / (moment.seen + moment.added), self.half_life_records, moment.added)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same γ for every update: the past is forgotten at a constant rate.
+
+    Parameters
+    ----------
+    step_size : float
+        γ in (0, 1].
+    """
+
+    type: Literal["constant"] = "constant"
+    step_size: float = 0.05
+    half_life_records: float | None = None
+
+    def step(self, moment: Moment) -> float:
+        """Return γ."""
+        return at_least(self.step_size, self.half_life_records, moment.added)
+
+
+SCHEDULES: dict[str, type[Any]] = {
+    "growing_window": GrowingWindow,
+    "power": Power,
+    "cumulative": Cumulative,
+    "constant": Constant,
+}
+
+
+def averaging_step(seen: float, added: float, half_life: float | None) -> float:
+    """Return the weight of the newest parameters in the running average, max(1 - (m/(m+n))⁴, 1 - 2^(-n/H)).
+
+    Polyak and Ruppert's average with weights that grow as the cube of time: the last fifth of the stream counts most.
+    """
+    return at_least(-expm1(4.0 * log(seen / (seen + added))) if seen > 0.0 else 1.0, half_life, added)

@@ -1,0 +1,321 @@
+"""What a learner has learned, as one immutable value, and its two written forms.
+
+JSON (`to_json`) is for people and other programs, arrays (`to_arrays`) for checkpoints. Both give back the same bits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from streamem.em.combine import average, match
+from streamem.em.families import FAMILIES
+from streamem.em.mixture import Mixture, MixtureParameters
+from streamem.em.observations import Array, Flags, Observations
+from streamem.errors import ConfigError, SnapshotError, StreamemError, nearest, tell
+
+__all__ = ["FORMAT", "MODELS", "Posterior", "Snapshot", "combine"]
+
+FORMAT = "streamem.snapshot/1"
+
+MODELS: dict[str, type[Any]] = {"mixture": Mixture}
+
+COUNTERS = ("records_seen", "weight_seen", "update", "step_size", "log_likelihood")
+
+IN_USE = 0.001
+"""A component is in use when its share is at least this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What a model says of the rows of a batch.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, K)
+        p(component | row).
+    log_likelihood : ndarray, shape (N,)
+        Of each row, in nats.
+    warmup : ndarray, shape (N,)
+        Whether the row is one of those that the start was made from.
+    """
+
+    probabilities: Array
+    log_likelihood: Array
+    warmup: Flags
+
+    def __len__(self) -> int:
+        return len(self.log_likelihood)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A model with what it has learned so far.
+
+    Parameters
+    ----------
+    model : Mixture
+    parameters : MixtureParameters
+        The current ones, which learning goes on from.
+    averaged : MixtureParameters
+        Their running average, less noisy: what is shown, scored and combined.
+    records_seen : int
+        Rows, the warm-up included.
+    weight_seen : float
+        The sum of their weights.
+    update : int
+        How many updates were made.
+    step_size : float
+        γ of the last one, 0 before the first.
+    log_likelihood : float
+        Mean of the last batch under the parameters before its update, nats a record.
+
+    Examples
+    --------
+    >>> from streamem.em import OnlineEM
+    >>> learner = OnlineEM(Mixture(components=2), warmup_records=4)
+    >>> _ = learner.update(Observations(np.array([[0.0], [1.0], [8.0], [9.0]])))
+    >>> again = Snapshot.from_json(learner.snapshot.to_json())
+    >>> again.records_seen
+    4
+    """
+
+    model: Mixture
+    parameters: MixtureParameters
+    averaged: MixtureParameters
+    records_seen: int
+    weight_seen: float
+    update: int
+    step_size: float
+    log_likelihood: float
+
+    @property
+    def columns(self) -> int:
+        """How many columns a row has."""
+        return int(self.parameters.components.mean.shape[1])
+
+    def posterior(self, observations: Observations) -> Posterior:
+        """Return what the averaged model says of rows."""
+        probabilities, log_likelihood = self.model.posterior(self.averaged, observations)
+        return Posterior(probabilities, log_likelihood, np.zeros(len(observations), bool))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the snapshot as plain JSON values; every number is written so that it reads back as the same bits."""
+        return {
+            "format": FORMAT,
+            "model": describe(self.model),
+            "parameters": nested(self.parameters, np.ndarray.tolist),
+            "averaged": nested(self.averaged, np.ndarray.tolist),
+            **{name: getattr(self, name) for name in COUNTERS},
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Snapshot":
+        """Return the snapshot that `record` is; keys that are not a snapshot's are ignored.
+
+        Raises
+        ------
+        SnapshotError
+            Another format, a model this version does not know, or parameters that are not of that model.
+        """
+        if record.get("format") != FORMAT:
+            raise SnapshotError(
+                tell(
+                    "snapshot: format",
+                    found=repr(record.get("format")),
+                    wanted=repr(FORMAT),
+                    do="use a snapshot written by this version of streamem",
+                )
+            )
+        try:
+            model = build(record["model"], MODELS)
+            parts = [model.assemble(arrays_of(record[name])) for name in ("parameters", "averaged")]
+            counters = {name: number(name, record[name]) for name in COUNTERS}
+        except KeyError as error:
+            raise unreadable(f"no {error}", "every key of a snapshot") from error
+        return cls(model, parts[0], parts[1], **counters)
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return the plain values and the named arrays that a checkpoint holds."""
+        values = {"format": FORMAT, "model": describe(self.model), **{n: getattr(self, n) for n in COUNTERS}}
+        arrays: dict[str, Array] = {}
+        for name in ("parameters", "averaged"):
+            flatten(name, nested(getattr(self, name), np.asarray), arrays)
+        return values, arrays
+
+    @classmethod
+    def from_arrays(cls, values: Mapping[str, Any], arrays: Mapping[str, Array]) -> "Snapshot":
+        """Return the snapshot that `to_arrays` took apart.
+
+        Raises
+        ------
+        SnapshotError
+            As `from_json`.
+        """
+        record: dict[str, Any] = dict(values)
+        for name, array in arrays.items():
+            *folders, leaf = name.split(".")
+            place = record
+            for folder in folders:
+                place = place.setdefault(folder, {})
+            place[leaf] = array
+        return cls.from_json(record)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a table of the averaged model shows: share, mean and standard deviation of each component."""
+        parts = self.averaged.components
+        spread = self.model.family.spread(parts)
+        return {
+            "components": [
+                {"component": k, "share": float(share), "mean": parts.mean[k].tolist(), "sd": spread[k].tolist()}
+                for k, share in enumerate(self.averaged.weights)
+            ],
+            "in_use": int((self.averaged.weights >= IN_USE).sum()),
+            "at_floor": int(self.model.family.at_floor(self.parameters.components).sum()),
+        }
+
+
+def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = None) -> Snapshot:
+    """Return one model from several, trained apart: components are matched, then complete-data moments averaged.
+
+    Parameters
+    ----------
+    snapshots : sequence of Snapshot
+        Of one kind of model; their averaged parameters are combined.
+    weights : sequence of float, optional
+        α >= 0, by default the weight of the records that each has seen.
+
+    Raises
+    ------
+    ConfigError
+        No snapshots, or weights that are not one number >= 0 for each.
+    SnapshotError
+        The models differ.
+
+    References
+    ----------
+    Amid and Warmuth (2020), section 4.
+    """
+    if not snapshots:
+        raise ConfigError(tell("combine", found="no snapshots", wanted="at least one", do="name snapshots"))
+    alphas = [snapshot.weight_seen for snapshot in snapshots] if weights is None else list(weights)
+    if len(alphas) != len(snapshots) or not all(0.0 <= a < np.inf for a in alphas) or not sum(alphas) > 0.0:
+        raise ConfigError(
+            tell(
+                "combine: weights",
+                found=str(alphas),
+                wanted=f"{len(snapshots)} numbers >= 0, not all of them 0",
+                do="give one weight for each snapshot",
+            )
+        )
+    first = snapshots[0]
+    for index, other in enumerate(snapshots[1:], start=2):
+        if other.model != first.model or other.columns != first.columns:
+            raise SnapshotError(
+                tell(
+                    f"combine: snapshot {index}",
+                    found=f"{other.model} over {other.columns} columns",
+                    wanted=f"{first.model} over {first.columns} columns, as the first one",
+                    do="combine snapshots of one kind of model",
+                )
+            )
+    matched = match(first.model, [snapshot.averaged for snapshot in snapshots], alphas)
+    parameters = average(first.model, matched, alphas)
+    total = sum(snapshot.records_seen for snapshot in snapshots)
+    likelihood = sum(a * s.log_likelihood for a, s in zip(alphas, snapshots, strict=True)) / sum(alphas)
+    weight_seen = sum(snapshot.weight_seen for snapshot in snapshots)
+    update = max(snapshot.update for snapshot in snapshots)
+    return Snapshot(first.model, parameters, parameters, total, weight_seen, update, 0.0, likelihood)
+
+
+def describe(value: Any) -> dict[str, Any]:
+    """Return a model or family as the plain mapping of its settings."""
+    return {
+        field.name: describe(part) if is_dataclass(part := getattr(value, field.name)) else part
+        for field in fields(value)
+    }
+
+
+def build(description: Any, table: Mapping[str, type[Any]]) -> Any:
+    """Return the model or family that `description` is of.
+
+    Raises
+    ------
+    SnapshotError
+        A type or setting that this version does not know, or one of a wrong type.
+    """
+    if not isinstance(description, Mapping):
+        raise unreadable(f"{description!r} as a model", "a mapping with a type")
+    kind = table.get(str(description.get("type")))
+    if kind is None:
+        name = str(description.get("type"))
+        raise unreadable(f"type {name!r}{nearest(name, table)}", "one of " + ", ".join(sorted(table)))
+    defaults = {field.name: getattr(kind(), field.name) for field in fields(kind)}
+    settings = dict(description)
+    for name, value in settings.items():
+        if name not in defaults:
+            raise unreadable(f"setting {name!r} of {kind.__name__}", "one of " + ", ".join(sorted(defaults)))
+        wanted = type(defaults[name])
+        if is_dataclass(wanted):
+            settings[name] = build(value, FAMILIES)
+        elif not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
+            raise unreadable(f"{name}: {value!r}", wanted.__name__)
+    return kind(**settings)
+
+
+def nested(value: Any, leaf: Any) -> dict[str, Any]:
+    """Return parameters as a nested dictionary, `leaf` applied to each array."""
+    return {
+        field.name: nested(part, leaf) if is_dataclass(part := getattr(value, field.name)) else leaf(part)
+        for field in fields(value)
+    }
+
+
+def flatten(prefix: str, tree: Mapping[str, Any], out: dict[str, Array]) -> None:
+    """Write the arrays of a nested dictionary to `out` under dotted names."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flatten(f"{prefix}.{name}", value, out)
+        else:
+            out[f"{prefix}.{name}"] = value
+
+
+def arrays_of(tree: Any) -> dict[str, Any]:
+    """Return a nested dictionary of lists as one of float64 arrays.
+
+    Raises
+    ------
+    SnapshotError
+        Something in it is not a finite number.
+    """
+    if not isinstance(tree, Mapping):
+        raise unreadable(f"parameters that are {type(tree).__name__}", "a mapping of names to numbers")
+    out: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            out[name] = arrays_of(value)
+            continue
+        try:
+            array = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise unreadable(f"{name} that is not an array of numbers", "equally long rows of numbers") from error
+        if not np.isfinite(array).all():
+            raise unreadable(f"a number in {name} that is not finite", "finite numbers")
+        out[name] = array
+    return out
+
+
+def number(name: str, value: Any) -> Any:
+    """Return a counter of a snapshot, checked."""
+    whole = name in ("records_seen", "update")
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not np.isfinite(value):
+        raise unreadable(f"{name}: {value!r}", "a whole number" if whole else "a finite number")
+    if name != "log_likelihood" and value < 0:
+        raise unreadable(f"{name}: {value!r}", "a number of at least 0")
+    return value if whole else float(value)
+
+
+def unreadable(found: str, wanted: str) -> StreamemError:
+    """Return the error for a snapshot that says what it cannot."""
+    return SnapshotError(tell("snapshot", found=found, wanted=wanted, do="use a snapshot as streamem wrote it"))

@@ -1,0 +1,206 @@
+"""The laws of THEORY section 10, over every model of `cases`."""
+
+import numpy as np
+import pytest
+
+from streamem.em import FAMILIES, MODELS, Constant, Mixture, Observations, OnlineEM, SampledInertia, Snapshot
+from streamem.em.combine import average, match
+from streamem.em.observations import Span
+from streamem.em.snapshot import combine
+from streamem.em.start import batch_em
+from streamem.em.statistics import blend
+from tests.laws.cases import CASES, ONE, flat
+
+each_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+# the same sums in another order, through an M-step
+ROUNDING = 1e-9
+
+
+def agree(one, other, tolerance=ROUNDING):
+    np.testing.assert_allclose(flat(one), flat(other), rtol=tolerance, atol=tolerance)
+
+
+def snapshot(case, parameters):
+    return Snapshot(case.model, parameters, parameters, 300, 300.0, 0, 0.0, 0.0)
+
+
+def test_every_registered_model_and_family_is_under_the_laws():
+    covered = {case.model.type for case in CASES}, {case.model.family.type for case in CASES}
+    assert set(MODELS) - covered[0] == set()
+    assert set(FAMILIES) - covered[1] == set()
+    print(f"{len(CASES)} cases")
+
+
+@each_model
+def test_1_the_moments_of_a_model_give_the_model_back(case):
+    theta = case.parameters()
+    agree(case.model.maximize(case.model.moments(theta, Span(50.0)), theta), theta)
+
+
+@each_model
+def test_2_a_step_of_nothing_changes_nothing_and_a_whole_step_is_batch_em(case):
+    theta, rows = case.parameters(), case.rows(200)
+    found = case.model.expect(theta, rows).statistics
+    moments = case.model.moments(theta, rows.span())
+    agree(case.model.maximize(blend(moments, found, 1e-13), theta), theta)
+    whole = case.model.maximize(blend(moments, found, 1.0), theta)
+    agree(whole, batch_em(case.model, theta, rows, iterations=1)[0])
+
+
+@each_model
+@pytest.mark.parametrize("cut", [1, 64, 199])
+def test_3_statistics_of_parts_add_to_those_of_the_whole(case, cut):
+    theta, rows = case.parameters(), case.rows(200)
+    whole = case.model.expect(theta, rows)
+    parts = [case.model.expect(theta, rows[:cut]), case.model.expect(theta, rows[cut:])]
+    agree(
+        case.model.maximize(parts[0].statistics + parts[1].statistics, theta),
+        case.model.maximize(whole.statistics, theta),
+    )
+    both = np.concatenate([part.log_likelihood for part in parts])
+    np.testing.assert_allclose(both, whole.log_likelihood, rtol=1e-12)
+
+
+@each_model
+def test_4_batch_em_never_lowers_the_likelihood(case):
+    theta, rows = case.parameters(), case.rows(200)
+    likelihoods = []
+    for _ in range(30):
+        theta, likelihood = batch_em(case.model, theta, rows, iterations=1)
+        likelihoods.append(likelihood)
+    gains = np.diff(likelihoods)
+    assert len(gains) == 29
+    assert (gains >= -1e-12 * np.abs(likelihoods[1:])).all()
+
+
+@each_model
+@pytest.mark.parametrize("gamma", [0.01, 0.3, 0.9])
+def test_5_the_certificate_holds(case, gamma):
+    theta = case.parameters()
+    eta = gamma / (1.0 - gamma)
+    for seed in range(10):
+        rows = case.rows(50, seed=seed)
+        expectation = case.model.expect(theta, rows)
+        moments = case.model.moments(theta, rows.span())
+        new = case.model.maximize(blend(moments, expectation.statistics, gamma), theta)
+        before = -rows.mean(expectation.log_likelihood)
+        after = -rows.mean(case.model.posterior(new, rows)[1])
+        divergence = case.model.relative_entropy(theta, new)
+        assert divergence >= -1e-12
+        assert after + divergence / eta <= before + 1e-12 * abs(before)
+        theta = new
+
+
+@each_model
+def test_6_relabelling_components_relabels_the_answer(case):
+    theta, rows = case.parameters(), case.rows(100)
+    order = np.roll(np.arange(case.model.components), 1)
+    moved = case.model.relabel(theta, order)
+    probabilities, likelihood = case.model.posterior(theta, rows)
+    again, same = case.model.posterior(moved, rows)
+    np.testing.assert_allclose(again, probabilities[:, order], atol=1e-14)
+    np.testing.assert_allclose(same, likelihood, rtol=1e-13)
+    step = case.model.maximize(case.model.expect(moved, rows).statistics, moved)
+    agree(step, case.model.relabel(case.model.maximize(case.model.expect(theta, rows).statistics, theta), order))
+
+
+@each_model
+def test_7_copies_combine_to_the_model_and_only_ratios_of_weights_count(case):
+    theta, other = case.parameters(), case.parameters(seed=5)
+    agree(average(case.model, [theta, theta, theta], [1.0, 2.0, 5.0]), theta)
+    agree(average(case.model, [theta, other], [1.0, 3.0]), average(case.model, [theta, other], [10.0, 30.0]))
+    shuffled = case.model.relabel(theta, np.roll(np.arange(case.model.components), 1))
+    agree(average(case.model, match(case.model, [theta, shuffled], [1.0, 1.0]), [1.0, 1.0]), theta)
+    agree(combine([snapshot(case, theta), snapshot(case, shuffled)]).averaged, theta)
+
+
+@each_model
+def test_8_a_weight_of_two_is_the_row_twice(case):
+    theta, rows = case.parameters(), case.rows(60)
+    weight = np.ones(60) if rows.weight is None else rows.weight
+    doubled = Observations(rows.values, np.where(np.arange(60) < 20, 2.0, 1.0) * weight)
+    twice = Observations(
+        np.concatenate([rows.values, rows.values[:20]]), np.concatenate([weight, weight[:20]])
+    )
+    agree(
+        case.model.maximize(case.model.expect(theta, doubled).statistics, theta),
+        case.model.maximize(case.model.expect(theta, twice).statistics, theta),
+    )
+
+
+@each_model
+def test_9_a_missing_value_is_marginalised(case):
+    theta, rows = case.parameters(), case.rows(40)
+    hidden = rows.values.copy()
+    hidden[:, 0] = np.nan
+    without = case.model.posterior(theta, Observations(hidden))[1]
+    grid = np.linspace(-60.0, 60.0, 6001)
+    row = next(n for n in range(40) if not np.isnan(rows.values[n, 1:]).any())
+    filled = np.tile(rows.values[row], (len(grid), 1))
+    filled[:, 0] = grid
+    density = np.exp(case.model.posterior(theta, Observations(filled))[1])
+    # the trapezoid rule over 120 standard deviations in steps of 0.02 is exact to rounding for a Gaussian
+    np.testing.assert_allclose(np.log(np.trapezoid(density, grid)), without[row], rtol=1e-8, atol=1e-8)
+
+
+@each_model
+def test_10_later_records_never_change_an_earlier_posterior(case):
+    rows = case.rows(600)
+    learners = [OnlineEM(case.model, Constant(step_size=0.1), start=snapshot(case, case.parameters())) for _ in "ab"]
+    long = [learners[0].update(rows[s : s + 100])[0].probabilities for s in range(0, 600, 100)]
+    short = [learners[1].update(rows[s : s + 100])[0].probabilities for s in range(0, 300, 100)]
+    assert len(short) == 3
+    for one, other in zip(short, long, strict=False):
+        np.testing.assert_array_equal(one, other)
+
+
+@each_model
+@pytest.mark.parametrize("inertia", [None, SampledInertia(samples=50)])
+def test_11_the_same_seed_gives_the_same_bits(case, inertia):
+    extra = {} if inertia is None else {"inertia": inertia}
+    learners = [OnlineEM(case.model, warmup_records=200, seed=3, **extra) for _ in "ab"]
+    rows = case.rows(500)
+    for learner in learners:
+        for begin in range(0, 500, 90):
+            learner.update(rows[begin : begin + 90])
+    np.testing.assert_array_equal(*(flat(learner.snapshot.parameters) for learner in learners))
+    np.testing.assert_array_equal(*(flat(learner.snapshot.averaged) for learner in learners))
+
+
+@each_model
+@pytest.mark.parametrize("form", ["json", "arrays"])
+def test_12_save_load_and_go_on_is_to_go_on(case, form):
+    rows = case.rows(600)
+    learner = OnlineEM(case.model, warmup_records=200, seed=3)
+    for begin in range(0, 300, 100):
+        learner.update(rows[begin : begin + 100])
+    saved = learner.snapshot
+    loaded = Snapshot.from_json(saved.to_json()) if form == "json" else Snapshot.from_arrays(*saved.to_arrays())
+    again = OnlineEM(case.model, seed=3, start=loaded)
+    for begin in range(300, 600, 100):
+        one, other = learner.update(rows[begin : begin + 100]), again.update(rows[begin : begin + 100])
+        np.testing.assert_array_equal(one[0].probabilities, other[0].probabilities)
+    np.testing.assert_array_equal(flat(learner.snapshot.averaged), flat(again.snapshot.averaged))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.model.components > 1], ids=lambda case: case.name)
+def test_unmatched_copies_of_a_shuffled_model_do_not_combine_to_it(case):
+    theta = case.parameters()
+    shuffled = case.model.relabel(theta, np.roll(np.arange(case.model.components), 1))
+    assert not np.allclose(flat(average(case.model, [theta, shuffled], [1.0, 1.0])), flat(theta))
+
+
+def test_sampled_inertia_is_unbiased():
+    case = CASES[0]
+    theta, rows = case.parameters(), case.rows(1)
+    exact = case.model.moments(theta, rows.span())
+    learner = OnlineEM(Mixture(components=3), inertia=SampledInertia(samples=200_000))
+    found = learner.moments(theta, rows.span(), 1)
+    # standard errors of 200,000 draws
+    np.testing.assert_allclose(found.weight, exact.weight, atol=5e-3)
+    np.testing.assert_allclose(found.components.mean, exact.components.mean, atol=0.05)
+
+
+def test_the_span_of_one_row_is_one():
+    assert Observations(np.zeros((1, 2))).span() == ONE
