@@ -220,7 +220,7 @@ def told(probabilities: np.ndarray, log_likelihood: np.ndarray) -> Posterior:
 def default_warmup(model: Mixture, columns: int) -> int:
     """Return the rows to start from where nobody says: six for each learned number, between 1,000 and 4,000.
 
-    Wide data needs the first window of the schedule, even where that is more.
+    Wide data needs ten for each mean's number, even where that is more.
     """
     learned = model.free_parameters(columns)
-    return int(max(1000, min(4000, 6 * learned), first_window(learned, model.components, columns)))
+    return max(1000, min(4000, 6 * learned), min(2 * learned, 10 * model.components * (columns + 1)))

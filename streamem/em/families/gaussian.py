@@ -83,14 +83,8 @@ class GaussianStatistics:
     scatter: Array
 
     def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
-        shape = self.scatter.shape if self.scatter.ndim == 3 else (*self.scatter.shape, 1)
         weight, mean, scatter = centred.add(
-            self.weight,
-            self.mean,
-            self.scatter.reshape(shape),
-            other.weight,
-            other.mean,
-            other.scatter.reshape(shape),
+            self.weight, self.mean, matrices(self.scatter), other.weight, other.mean, matrices(other.scatter)
         )
         return GaussianStatistics(weight, mean, scatter.reshape(self.scatter.shape))
 
@@ -99,11 +93,9 @@ class GaussianStatistics:
         return GaussianStatistics(self.weight * factor, self.mean, self.scatter * factor)
 
 
-def square(vectors: Array, weight: Array, dimensions: int) -> Array:
-    """Return w_k v_k v_kᵀ, shape (K, D, D), or only its diagonals, shape (K, D)."""
-    if dimensions == 2:
-        return weight[:, None] * vectors**2
-    return weight[:, None, None] * (vectors[:, :, None] * vectors[:, None, :])
+def matrices(scatter: Array) -> Array:
+    """Return scatters as the kernels take them, without a copy: (K, D, D) as it is, (K, D) as (K, D, 1)."""
+    return scatter if scatter.ndim == 3 else scatter[:, :, None]
 
 
 @dataclass(frozen=True)
@@ -230,10 +222,8 @@ class Gaussian:
                 responsibility = np.ascontiguousarray(responsibility[:, complete])
             kernel = wide if values.shape[1] >= WIDE else full
             kernel.accumulate(values, responsibility, mean, weight, shift, scatter)
-            lower = np.tril(scatter, -1)
-            scatter = np.tril(scatter) + lower.transpose(0, 2, 1)
-        delta = np.divide(shift, weight[:, None], out=np.zeros_like(shift), where=weight[:, None] > 0.0)
-        return GaussianStatistics(weight, mean + delta, scatter - square(delta, weight, scatter.ndim))
+        moved = centred.settle(weight, shift, mean, matrices(scatter))
+        return GaussianStatistics(weight, moved, scatter)
 
     def moments(self, parameters: GaussianParameters, weight: Array) -> GaussianStatistics:
         """Return the statistics that the components themselves expect of so much data, `weight` of shape (K,)."""
@@ -283,7 +273,7 @@ class Gaussian:
             return GaussianParameters(parameters.mean, np.maximum(covariance, least), scale)
         inverse, failed = cholesky.whitening(covariance)
         # Σ_ij (L⁻¹)²_ij s_j is the trace of the inverse of the scaled covariance: no eigenvalue is below one over it
-        if failed < 0 and float(np.max(((inverse**2) * scale).sum(axis=(1, 2)))) * floor <= 1.0:
+        if failed < 0 and float(np.max(np.einsum("kij,kij->kj", inverse, inverse) @ scale)) * floor <= 1.0:
             kept = GaussianParameters(parameters.mean, covariance, scale)
             kept.__dict__["whitening"] = inverse
             return kept

@@ -1,10 +1,10 @@
-"""Addition of centred statistics: weights, means, and scatters about those means."""
+"""Centred statistics: weights, means, and scatters about those means."""
 
 import numpy as np
 
 from streamem.em.kernels import compiled
 
-__all__ = ["add"]
+__all__ = ["add", "settle"]
 
 
 @compiled
@@ -34,3 +34,32 @@ def add(weight, mean, scatter, weight_b, mean_b, scatter_b):  # type: ignore[no-
                 scatter_sum[k, i, j] = scatter[k, i, j] + scatter_b[k, i, j] + both * (gap[i] * other)
         weight_sum[k] = total
     return weight_sum, mean_sum, scatter_sum
+
+
+@compiled
+def settle(weight, shift, mean, scatter):  # type: ignore[no-untyped-def]
+    """Move sums about an old mean to their own mean, in place; return that mean.
+
+    Parameters
+    ----------
+    weight, shift, mean : ndarray, shapes (K,), (K, D), (K, D)
+        Weight of the rows, weighted sum of v - μ, and the μ that they were taken about.
+    scatter : ndarray, shape (K, D, D) or (K, D, 1)
+        Weighted sum of squares of v - μ, of matrices the lower triangle; on return about the new mean, and symmetric.
+    """
+    components, columns = mean.shape
+    moved = mean.copy()
+    delta = np.empty(columns)
+    for k in range(components):
+        for i in range(columns):
+            delta[i] = shift[k, i] / weight[k] if weight[k] > 0.0 else 0.0
+            moved[k, i] += delta[i]
+        if scatter.shape[2] == 1:
+            for i in range(columns):
+                scatter[k, i, 0] -= weight[k] * delta[i] * delta[i]
+        else:
+            for i in range(columns):
+                for j in range(i + 1):
+                    scatter[k, i, j] -= weight[k] * delta[i] * delta[j]
+                    scatter[k, j, i] = scatter[k, i, j]
+    return moved

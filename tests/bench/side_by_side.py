@@ -1,0 +1,52 @@
+"""Two ways to do the same work, timed in turn in one process."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of the report.
+
+    Parameters
+    ----------
+    name : str
+    ours, peer : float
+        In `unit`, smaller is better.
+    unit : str
+    floor, aim : float or None
+        The ratio peer / ours that must, and that should be reached.
+    """
+
+    name: str
+    ours: float
+    peer: float
+    unit: str
+    floor: float
+    aim: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        return self.peer / self.ours
+
+    @property
+    def holds(self) -> bool:
+        return self.ratio >= self.floor
+
+    def __str__(self) -> str:
+        goal = f"floor {self.floor:g}" + ("" if self.aim is None else f", aim {self.aim:g}")
+        verdict = "ok" if self.holds else "SHORT"
+        return f"{self.name:<44} {self.ours:>11.3f} {self.peer:>11.3f} {self.unit:<10} {self.ratio:>7.2f}x  {goal:<20} {verdict}"
+
+
+def in_turn(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Return the best seconds of each; the first round of both only warms caches and compiles."""
+    best = [float("inf"), float("inf")]
+    for turn in range(rounds + 1):
+        for index, work in enumerate((ours, peer)):
+            start = time.perf_counter()
+            work()
+            if turn:
+                best[index] = min(best[index], time.perf_counter() - start)
+    return best[0], best[1]
