@@ -128,7 +128,7 @@ def test_a_prior_weighs_the_same_at_every_batch_size():
         learner = OnlineEM(model, window, start=begin(model, [[0.0]], spread=0.01))
         for begin_at in range(0, len(rows), size):
             learner.update(Observations(rows[begin_at : begin_at + size]))
-        spreads.append(learner.snapshot.summary()["components"][0]["sd"][0])
+        spreads.append(model.family.spread(learner.snapshot.parameters.components)[0, 0])
     # steps of .01 and .18 differ by what falls within a batch
     assert spreads[0] == pytest.approx(spreads[1], rel=0.05)
     # a tenth of the window is prior of variance 1
