@@ -114,10 +114,12 @@ def accumulate(values, responsibility, mean, weight, shift, scatter):  # type: i
             weight[k] += total
             for i in range(columns):
                 centre = mean[k, i]
-                total = 0.0
                 for b in range(n):
                     apart[i, b] = block[i, b] - centre
                     weighted[b] = share[b] * apart[i, b]
+                # a loop of its own: beside stores, LLVM falls back to another order of this sum where arrays lie close
+                total = 0.0
+                for b in range(n):
                     total += weighted[b]
                 shift[k, i] += total
                 j = 0

@@ -1,0 +1,75 @@
+"""``run`` and ``check``: what is done with a pipeline file."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamem.cli.options import debug, setting
+
+if TYPE_CHECKING:
+    from threading import Event
+
+__all__ = ["check", "run"]
+
+
+@click.command()
+@click.argument("file")
+@setting
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N records; start again to go on.")
+@click.option("--fresh", is_flag=True, help="Begin anew: move earlier outputs and state aside (.1, .2, ...).")
+@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+@debug
+def run(file: str, settings: Sequence[str], limit: int | None, fresh: bool, quiet: bool) -> None:
+    """Run the pipeline in FILE.
+
+    It ends with its input, or at a signal: SIGINT (Ctrl-C) and SIGTERM finish the batch and put the state
+    down; a second one ends at once.
+    """
+    from streamem.cli.display import Silent, display_of, summarise
+    from streamem.config import load
+    from streamem.stream.protocol import World
+
+    found = load(file, settings)
+    world = World()
+    in_use = found.uses_stdout
+    display = Silent() if quiet else display_of(world.monotonic, found.progress_seconds, stdout_in_use=in_use)
+    with display, stopped_by_signals(world.stopping):
+        summary = found.pipeline(world=world, listener=display.show).run(limit=limit, fresh=fresh)
+    if not quiet:
+        summarise(summary, f"streamem run {file}", resumable=found.checkpoint is not None)
+
+
+@contextmanager
+def stopped_by_signals(stopping: "Event") -> Iterator[None]:
+    """Set `stopping` at the first SIGINT or SIGTERM; the second has its ordinary effect."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(*_: Any) -> None:
+        stopping.set()
+        for one in signals:
+            signal.signal(one, signal.SIG_DFL)
+
+    before = [(one, signal.signal(one, stop)) for one in signals]
+    try:
+        yield
+    finally:
+        for one, handler in before:
+            signal.signal(one, handler)
+
+
+@click.command()
+@click.argument("file")
+@setting
+@debug
+def check(file: str, settings: Sequence[str]) -> None:
+    """Check the pipeline in FILE; nothing is written.
+
+    Reads the settings and opens the input to see its columns; prints what would run.
+    """
+    from streamem.cli.outline import outline
+    from streamem.config import load
+
+    click.echo(outline(load(file, settings)))

@@ -1,0 +1,123 @@
+"""A snapshot as a table: what `show` prints."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from streamem.em import Snapshot
+from streamem.errors import ConfigError, SnapshotError, nearest, tell
+from streamem.stream.checkpoint import read_checkpoint
+from streamem.stream.operators.posteriors import unpack
+
+__all__ = ["from_checkpoint", "portrait"]
+
+BROADEST = 100_000
+"""Characters a table may have while it is measured."""
+
+
+def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) -> Group:
+    """Return shares, means and standard deviations of the components, and the counters.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    record : mapping
+        What stood around it: name, operator, features and time, as far as they are known.
+    console : rich.console.Console
+        Where it is shown. A component has one row if that fits, else one for each feature.
+    """
+    summary = snapshot.summary()
+    features = [str(name) for name in record.get("features") or range(snapshot.columns)]
+    table = _broad(summary["components"], features)
+    if Measurement.get(console, console.options.update(max_width=BROADEST), table).maximum > console.width:
+        table = _long(summary["components"], features)
+    return Group(Text(_title(snapshot, record), style="bold"), "", table, "", _counters(snapshot, summary))
+
+
+def _broad(components: Sequence[Mapping[str, Any]], features: Sequence[str]) -> Table:
+    table = _table("component", "share", *features)
+    for one in components:
+        cells = [f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(one["mean"], one["sd"], strict=True)]
+        table.add_row(str(one["component"]), _percent(one["share"]), *cells)
+    return table
+
+
+def _long(components: Sequence[Mapping[str, Any]], features: Sequence[str]) -> Table:
+    table = _table("component", "share", "feature", "mean", "sd")
+    for one in components:
+        label = (str(one["component"]), _percent(one["share"]))
+        for feature, mean, sd in zip(features, one["mean"], one["sd"], strict=True):
+            table.add_row(*label, feature, f"{mean:.4g}", f"{sd:.3g}")
+            label = ("", "")
+    return table
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _title(snapshot: Snapshot, record: Mapping[str, Any]) -> str:
+    model = snapshot.model
+    what = f"{model.type} of {model.components} x {model.family.type}"
+    whose = " / ".join(str(record[key]) for key in ("name", "operator") if record.get(key))
+    when = f", at {record['time']}" if record.get("time") else ""
+    return f"{whose}: {what}{when}" if whose else f"{what}{when}"
+
+
+def _counters(snapshot: Snapshot, summary: Mapping[str, Any]) -> str:
+    parts = [
+        f"{snapshot.records_seen:,} records",
+        f"{snapshot.update:,} updates",
+        f"last step size {snapshot.step_size:.3g}",
+        f"log-likelihood of the last batch {snapshot.log_likelihood:.4f} nats per record",
+        f"{summary['in_use']} of {len(summary['components'])} components in use",
+    ]
+    if snapshot.weight_seen != snapshot.records_seen:
+        parts.insert(1, f"weight {snapshot.weight_seen:,.6g}")
+    if summary["at_floor"]:
+        parts.append(f"{summary['at_floor']} at the covariance floor")
+    return "\n".join(parts)
+
+
+def from_checkpoint(folder: Path, operator: str | None) -> tuple[Snapshot, dict[str, Any]]:
+    """Return the snapshot of a learner in a checkpoint folder, and what the checkpoint knows around it.
+
+    Raises
+    ------
+    ConfigError
+        No checkpoint is there, or `operator` is none of its learners, or several learn and none is named.
+    """
+    checkpoint = read_checkpoint(folder)
+    if checkpoint is None:
+        wanted = "a snapshot file, or the folder of a checkpoint"
+        raise ConfigError(
+            tell(str(folder), found="a folder without a checkpoint", wanted=wanted, do="correct the path")
+        )
+    learners = {name: state for name, state in checkpoint.steps.items() if "snapshot" in state.values}
+    if not learners:
+        wanted = "a learner that has begun"
+        raise SnapshotError(
+            tell(str(folder), found="no learned parameters", wanted=wanted, do="let the pipeline run longer")
+        )
+    if operator is None and len(learners) == 1:
+        operator = next(iter(learners))
+    if operator not in learners:
+        found = "several learners" if operator is None else f"no learner {operator!r}{nearest(operator, learners)}"
+        do = "name one by --operator"
+        raise ConfigError(tell(str(folder), found=found, wanted=f"one of {', '.join(learners)}", do=do))
+    declared = [one for one in checkpoint.fingerprint.get("operators", []) if one.get("name") == operator]
+    features = declared[0].get("features") if declared else None
+    record = {"operator": operator, "time": checkpoint.time, "features": features}
+    return Snapshot.from_arrays(*unpack(learners[operator], "snapshot")), record

@@ -1,0 +1,244 @@
+"""The settings of a pipeline: the top level of a pipeline file, and the way from a file to it."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from streamem.config.checks import check, on_stdout
+from streamem.config.declared import described, narrowed, one_of
+from streamem.config.explain import explain
+from streamem.config.problems import refuse
+from streamem.config.reading import read
+from streamem.connect import SINKS, SOURCES, FilesSource
+from streamem.em import (
+    FAMILIES,
+    INERTIAS,
+    MODELS,
+    SCHEDULES,
+    Constant,
+    Cumulative,
+    Gaussian,
+    GrowingWindow,
+    Mixture,
+    Power,
+    SampledInertia,
+)
+from streamem.stream.operators import OPERATORS, Learn, Score
+from streamem.stream.outputs import Output
+from streamem.stream.pipeline import Checkpoints, Pipeline
+from streamem.stream.progress import Progress
+from streamem.stream.protocol import Columns, Cuts, Operator, Source, World
+from streamem.stream.rejections import Errors
+
+__all__ = ["Settings", "json_schema", "load"]
+
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+HalfLife = Annotated[
+    Positive | None,
+    Field(description="After so many records an old one counts half, at most; null sets no bound."),
+]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+BOUNDS: dict[type, dict[str, Any]] = {
+    Mixture: {"components": Count, "prior_records": NotNegative},
+    Gaussian: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
+    GrowingWindow: {
+        "exponent": Annotated[float, Field(ge=0, le=1)],
+        "window_records": Positive | None,
+        "half_life_records": HalfLife,
+    },
+    Power: {
+        "rate": Positive,
+        "exponent": Annotated[float, Field(gt=0.5, le=1)],
+        "half_life_records": HalfLife,
+    },
+    Cumulative: {"half_life_records": HalfLife},
+    Constant: {"step_size": Share, "half_life_records": HalfLife},
+    SampledInertia: {"samples": Count},
+    Learn: {
+        "name": Name,
+        "warmup_records": Count | None,
+        "seed": Annotated[int, Field(ge=0, lt=2**63)],
+        "until_records": Count | None,
+        "anomaly_window_records": Count,
+    },
+    Score: {"name": Name, "anomaly_window_records": Count},
+}
+"""What the declarations say of their numbers in words: limits within which each of them makes sense."""
+
+MAY_CHANGE: dict[type, tuple[str, ...]] = {FilesSource: ("follow", "speed"), Learn: ("paused", "until_records")}
+"""Settings of parts that a restart may change: they say what is done from now on, not what was done before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A pipeline file.
+
+    Parameters
+    ----------
+    name : str
+        Appears in messages.
+    key : str or None
+        Column that tells sequences apart (a device, a vehicle).
+    time : str or None
+        Column of the event time: ISO 8601 text, a temporal type, or a number since the epoch in `time_unit`.
+    time_unit : str
+        s, ms, us or ns; for times that are numbers.
+    source : Source
+        Where records come from.
+    batch : Cuts
+        Where micro-batches end. One update of the model each.
+    operators : list of Operator
+        What is done with every batch, in this order.
+    outputs : list of Output
+        What is written, and where.
+    checkpoint : Checkpoints or None
+        Where and how often the state is put down; None starts anew every time.
+    errors : Errors
+        What becomes of records that cannot be used.
+    progress_seconds : float
+        Time between two lines of progress where standard error is not a terminal.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    name: str = "pipeline"
+    key: str | None = None
+    time: str | None = None
+    time_unit: str = "s"
+    source: Source
+    batch: Cuts = field(default_factory=lambda: Cuts(max_records=1000))
+    operators: Sequence[Operator]
+    outputs: Sequence[Output]
+    checkpoint: Checkpoints | None = None
+    errors: Errors = field(default_factory=Errors)
+    progress_seconds: float = 10.0
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that the top level names."""
+        return Columns(time=self.time, time_unit=self.time_unit)
+
+    @property
+    def uses_stdout(self) -> bool:
+        """Whether an output goes to standard output; nothing else may be written there then."""
+        return any(on_stdout(sink) for sink in (*(one.sink for one in self.outputs), self.errors.sink) if sink)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same when a checkpoint is taken up again, as plain values.
+
+        Outputs, the errors policy, progress and the cadence of checkpoints are not in it, nor are the
+        settings in `MAY_CHANGE`.
+        """
+        parts = ("key", "time", "time_unit", "source", "operators")
+        cuts = {"max_records": self.batch.max_records, "max_wait_ms": self.batch.max_wait_ms}
+        return {"batch": cuts, **{name: _lasting(getattr(self, name)) for name in parts}}
+
+    def pipeline(self, *, world: World | None = None, listener: Callable[[Progress], None] | None = None) -> Pipeline:
+        """Return the pipeline; nothing is opened before its `run`."""
+        return Pipeline(
+            name=self.name,
+            source=self.source,
+            cuts=self.batch,
+            columns=self.columns,
+            key=self.key,
+            operators=self.operators,
+            outputs=self.outputs,
+            checkpoint=self.checkpoint,
+            errors=self.errors,
+            world=world or World(),
+            fingerprint=self.fingerprint,
+            listener=listener,
+        )
+
+
+def load(path: str, settings: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of a pipeline file.
+
+    Parameters
+    ----------
+    path : str
+        The file. Paths inside it are relative to the working directory, as on a command line.
+    settings : sequence of str
+        ``NAME=VALUE`` with dotted names, put over those of the file.
+    environment : mapping of str to str
+        What ``${NAME}`` stands for.
+
+    Raises
+    ------
+    ConfigError
+        Tells up to five problems, each with the line.
+    """
+    document = read(path, environment, settings)
+    try:
+        found: Settings = _adapter().validate_json(json.dumps(document.values), strict=True)
+    except ValidationError as error:
+        refuse(explain(error, document, json_schema()))
+        raise
+    refuse(check(found, document))
+    return found
+
+
+@functools.cache
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of pipeline files: names, types and defaults, with what the docstrings say of them."""
+    documented = [*MODELS.values(), *FAMILIES.values(), *SCHEDULES.values(), *SOURCES.values(), *SINKS.values()]
+    documented += [*OPERATORS.values(), *INERTIAS.values(), Settings, Cuts, Output, Checkpoints, Errors]
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter().json_schema()}
+    return described(schema, documented)
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Any]:
+    """Return what reads `Settings`: every general field narrowed to the variants of its table."""
+    family = one_of(bounded(one) for one in FAMILIES.values())
+    learn = {
+        "model": one_of(bounded(one, family=family) for one in MODELS.values()),
+        "schedule": one_of(bounded(one) for one in SCHEDULES.values()),
+        "inertia": one_of(bounded(one) for one in INERTIAS.values()),
+    }
+    sink = one_of(bounded(one) for one in SINKS.values())
+    operators = [bounded(one, **(learn if one is Learn else {})) for one in OPERATORS.values()]
+    return TypeAdapter(
+        narrowed(
+            Settings,
+            source=one_of(bounded(one) for one in SOURCES.values()),
+            batch=narrowed(
+                Cuts,
+                max_records=Annotated[Count, Field(description="A batch ends after so many records.")],
+                max_wait_ms=Annotated[Count | None, Field(description="Live sources only: it ends after so long too.")],
+                limit=None,
+            ),
+            operators=tuple[one_of(operators), ...],  # type: ignore[misc]
+            outputs=tuple[narrowed(Output, sink=sink, every_batches=Count | None), ...],  # type: ignore[misc]
+            checkpoint=narrowed(Checkpoints, every_batches=Count) | None,
+            errors=narrowed(Errors, sink=sink | None),
+            progress_seconds=Annotated[float, Field(gt=0)],
+        )
+    )
+
+
+def bounded(declared: type, **variants: Any) -> Any:
+    """Return how pydantic reads a component: its numbers within `BOUNDS`, its general fields one of `variants`."""
+    return narrowed(declared, **BOUNDS.get(declared, {}), **variants)
+
+
+def _lasting(value: Any) -> Any:
+    """Return plain values of a declaration without what may change between runs."""
+    if is_dataclass(value):
+        kept = [one for one in fields(value) if one.name not in MAY_CHANGE.get(type(value), ())]
+        return {one.name: _lasting(getattr(value, one.name)) for one in kept}
+    if isinstance(value, Mapping):
+        return {str(name): _lasting(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | frozenset | set):
+        return [_lasting(one) for one in value]
+    return value

@@ -1,0 +1,157 @@
+"""Files as streams of bytes, plain or compressed, and how one knows a file again."""
+
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from streamem.errors import ConnectError, DataError, tell
+
+__all__ = ["ByteStream", "head", "open_stream"]
+
+CHUNK = 1 << 20
+"""Bytes read at once."""
+
+HEAD = 4096
+"""A file is known again by the checksum of this many bytes at its beginning."""
+
+
+def head(path: str, length: int) -> int:
+    """Return the checksum of the first `length` bytes of a file, 4,096 at most."""
+    with open(path, "rb") as file:
+        return zlib.crc32(file.read(min(length, HEAD)))
+
+
+def open_stream(path: str) -> "ByteStream":
+    """Return the stream of a file; ``-`` is standard input.
+
+    Raises
+    ------
+    ConnectError
+        The file cannot be opened.
+    """
+    if path == "-":
+        return ByteStream(path, sys.stdin.buffer, None, 0)
+    try:
+        return ByteStream(path, open(path, "rb", buffering=0), path, Path(path).stat().st_size)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def cannot_read(path: str, error: OSError) -> ConnectError:
+    """Return the error for a file that the system does not let us read."""
+    return ConnectError(
+        tell(path, found=error.strerror or str(error), wanted="a file that can be read", do="look at its rights")
+    )
+
+
+@dataclass
+class ByteStream:
+    """Reads a file from front to back, decompressed by its suffix ``.gz`` or ``.zst``."""
+
+    path: str
+    file: IO[bytes]
+    name: str | None
+    size: int
+    offset: int = 0
+    raw_offset: int = 0
+    ahead: bytes = b""
+    fed: bool = False
+
+    def __post_init__(self) -> None:
+        suffix = Path(self.path).suffix
+        self.make: Any = {".gz": lambda: zlib.decompressobj(31), ".zst": zstd_decompressor}.get(suffix)
+        self.decompressor = self.make() if self.make else None
+
+    def give_back(self, content: bytes) -> None:
+        """Put what was just read before what comes next."""
+        self.ahead = content + self.ahead
+        self.offset -= len(content)
+
+    def skip(self, offset: int) -> None:
+        """Go on from a byte of the decompressed content, at or behind the present one."""
+        if self.decompressor is None and self.name is not None:
+            self.file.seek(offset)
+            self.offset = self.raw_offset = offset
+            self.ahead = b""
+            return
+        while self.offset < offset:
+            content = self.read()
+            if not content:
+                raise DataError(
+                    tell(
+                        self.path,
+                        found=f"{self.offset} bytes",
+                        wanted=f"at least {offset}, as far as it was read before",
+                        do="restore the file, or start afresh with --fresh",
+                    )
+                )
+            if self.offset > offset:
+                self.give_back(content[offset - self.offset :])
+
+    def read(self) -> bytes:
+        """Return some bytes, none at the end of the file as it is now.
+
+        Raises
+        ------
+        DataError
+            The compressed file is damaged or ends early.
+        """
+        if self.ahead:
+            content, self.ahead = self.ahead, b""
+            self.offset += len(content)
+            return content
+        while True:
+            try:
+                chunk = self.file.read1(CHUNK) if self.name is None else self.file.read(CHUNK)  # type: ignore[attr-defined]
+            except OSError as error:
+                raise cannot_read(self.path, error) from error
+            self.raw_offset += len(chunk)
+            if self.decompressor is None:
+                self.offset += len(chunk)
+                return bytes(chunk)
+            if not chunk:
+                if self.fed and not self.decompressor.eof:
+                    raise self.damaged("its end in the middle of the compressed data")
+                return b""
+            content = self.decompress(chunk)
+            if content:
+                self.offset += len(content)
+                return content
+
+    def decompress(self, chunk: bytes) -> bytes:
+        """Return what a piece of the compressed file holds; frames and members may follow each other."""
+        content = b""
+        while chunk:
+            if self.decompressor.eof:
+                self.decompressor, self.fed = self.make(), False
+            try:
+                content += self.decompressor.decompress(chunk)
+            except (zlib.error, zstandard.ZstdError) as error:
+                if content:
+                    # what came before the damage is whole; the next read meets the damage again
+                    self.file.seek(-len(chunk), 1)
+                    self.raw_offset -= len(chunk)
+                    return content
+                raise self.damaged(str(error)) from error
+            self.fed = True
+            chunk = self.decompressor.unused_data if self.decompressor.eof else b""
+        return content
+
+    def damaged(self, found: str) -> DataError:
+        """Return the error for compressed data that cannot be read on."""
+        place = f"{self.path}, byte {self.offset} of its content"
+        return DataError(tell(place, found=found, wanted="a whole compressed file", do="get the file again"))
+
+    def close(self) -> None:
+        """Give the file back; standard input stays open."""
+        if self.name is not None:
+            self.file.close()
+
+
+def zstd_decompressor() -> Any:
+    """Return a decompressor of one zstandard frame."""
+    return zstandard.ZstdDecompressor().decompressobj()

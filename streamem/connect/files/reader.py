@@ -1,0 +1,204 @@
+"""Files being read: pieces in, batches out, cut by count across pieces and files."""
+
+import os
+from collections.abc import Generator, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from streamem.connect.files import listing, schema
+from streamem.connect.files.bytestream import HEAD, ByteStream, head, open_stream
+from streamem.connect.files.parquet import ParquetFile, parquet_schema
+from streamem.connect.files.piece import Piece, Slice, batch_of
+from streamem.connect.files.text import TextFile, TextFormat
+from streamem.stream.batch import Batch, Position
+from streamem.stream.protocol import Columns, Cuts, Resume, World
+
+if TYPE_CHECKING:
+    from streamem.connect.files.source import FilesSource
+
+__all__ = ["FilesReader"]
+
+POLL_SECONDS = 0.05
+"""How often a followed file is looked at."""
+
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+class FilesReader:
+    """An open `FilesSource`."""
+
+    def __init__(
+        self, source: "FilesSource", kind: str, world: World, cuts: Cuts, columns: Columns, resume: Resume | None
+    ) -> None:
+        self.source, self.kind, self.world, self.cuts, self.columns = source, kind, world, cuts, columns
+        separator = source.separator or ("\t" if source.paths[0].endswith((".tsv", ".tsv.gz", ".tsv.zst")) else ",")
+        self.text = TextFormat(kind, separator, source.null_values)
+        self.files = listing.find(source.paths, source.order)
+        self.number = resume.number if resume else 0
+        self.resume = resume.position if resume else None
+        self.first = listing.check_known(self.files, resume.position) if resume else 0
+        self.finished: tuple[listing.Known, ...] = ()
+        if resume:
+            self.finished = tuple(listing.Known(*entry) for entry in resume.position["finished"])
+        self.file: TextFile | ParquetFile | None = None
+        self.standard_input = open_stream("-")
+        self.bytes_before = sum(known.size for known in self.finished)
+        self.schema = resume.schema if resume else self.settle()
+        self.began: tuple[float, float] | None = None
+
+    def settle(self) -> pl.Schema:
+        """Return the schema, from the first file that has records."""
+        numbers, declared = self.columns.numbers, self.source.schema
+        if self.kind == "parquet":
+            return parquet_schema(self.files[0], numbers)
+        while True:
+            for path in self.files:
+                stream = self.stream(path)
+                try:
+                    sample, inferred = self.text.sample(stream)
+                finally:
+                    stream.close()
+                if sample.height:
+                    return schema.settle(sample, inferred, declared, numbers, path)
+            if not self.source.follow or self.world.wait(POLL_SECONDS):
+                return schema.settle(pl.DataFrame(), {}, declared, numbers, ", ".join(self.source.paths))
+
+    @property
+    def done(self) -> float | None:
+        """The share of the bytes read so far; None for input without an end."""
+        if self.source.follow or "-" in self.files:
+            return None
+        total = sum(os.path.getsize(path) for path in self.files)
+        read = self.bytes_before + (self.file.raw_offset if self.file else 0)
+        return min(1.0, read / total) if total else 1.0
+
+    def commit(self, position: Position) -> None:
+        """Files need not be told."""
+
+    def close(self) -> None:
+        """Close the file that is being read."""
+        if self.file is not None:
+            self.file.close()
+
+    def __iter__(self) -> Iterator[Batch | None]:
+        """Yield batches; the last one of the input is short."""
+        waiting: list[Slice] = []
+        held = 0
+        left = self.cuts.limit
+        oldest = 0.0
+        for piece in self.pieces():
+            at = 0
+            while piece is not None and at < piece.count:
+                want = self.cuts.max_records if left is None else min(self.cuts.max_records, left)
+                if not waiting:
+                    oldest = self.world.monotonic()
+                taken = min(piece.count - at, want - held)
+                waiting.append(Slice(piece, at, at + taken))
+                at, held = at + taken, held + taken
+                if held == want:
+                    if not (yield from self.release(waiting)):
+                        return
+                    left = None if left is None else left - held
+                    waiting, held = [], 0
+                    if left == 0:
+                        return
+            if piece is None:
+                patience = self.cuts.max_wait_ms
+                if waiting and patience is not None and (self.world.monotonic() - oldest) * 1000 >= patience:
+                    if not (yield from self.release(waiting)):
+                        return
+                    left = None if left is None else left - held
+                    waiting, held = [], 0
+                else:
+                    yield None
+        if waiting and not self.world.stopping.is_set():
+            yield from self.release(waiting)
+
+    def release(self, slices: list[Slice]) -> Generator[Batch, None, bool]:
+        """Yield the batch of some slices when it is due; return False when the run was asked to stop before."""
+        batch = batch_of(slices, self.number)
+        if self.source.speed is not None and not self.due(batch, self.source.speed):
+            return False
+        self.number += 1
+        yield batch
+        return True
+
+    def due(self, batch: Batch, speed: float) -> bool:
+        """Wait until the last record of a batch is due in a replay; return False when asked to stop meanwhile."""
+        times = batch.frame[self.columns.time].drop_nulls() if self.columns.time else pl.Series()
+        if not len(times):
+            return True
+        unit = UNITS[self.columns.time_unit]
+        if self.began is None:
+            self.began = self.world.monotonic(), seconds(times[0], unit)
+        wall, event = self.began
+        wait = wall + (seconds(times[-1], unit) - event) / speed - self.world.monotonic()
+        return wait <= 0 or not self.world.wait(wait)
+
+    def pieces(self) -> Iterator[Piece | None]:
+        """Yield the pieces of all files in order, and None whenever a followed file has nothing more for now."""
+        index = self.first
+        offset, record = (self.resume["offset"], self.resume["record"]) if self.resume else (0, 0)
+        while index < len(self.files):
+            path = self.files[index]
+            self.file = self.opened(path, offset, record)
+            last = index == len(self.files) - 1
+            yield from self.file.pieces(final=not (last and self.source.follow))
+            while last and self.source.follow:
+                yield None
+                if self.world.wait(POLL_SECONDS):
+                    return
+                self.files = listing.find(self.source.paths, self.source.order)
+                last = index == len(self.files) - 1
+                yield from self.file.pieces(final=not last)
+            self.file.close()
+            if index < len(self.files) - 1:
+                known = listing.Known.of(path)
+                self.finished = (*self.finished, known)
+                self.bytes_before += known.size
+                self.file = None
+            index, offset, record = index + 1, 0, 0
+
+    def opened(self, path: str, offset: int, record: int) -> TextFile | ParquetFile:
+        """Return a file opened at a position."""
+        finished = [known.plain() for known in self.finished]
+        known = listing.Known.of(path)
+
+        def position(offset: int, record: int) -> Mapping[str, Any]:
+            # of a plain text file as much is known as was read: it may grow
+            size = known.size if self.kind == "parquet" or path.endswith((".gz", ".zst")) else offset
+            length = min(size, HEAD)
+            digest = known.head if length == min(known.size, HEAD) else head(path, length)
+            return {
+                "path": path,
+                "offset": offset,
+                "record": record,
+                "size": size,
+                "head": 0 if path == "-" else digest,
+                "finished": finished,
+            }
+
+        file: TextFile | ParquetFile
+        if self.kind == "parquet":
+            file = ParquetFile(path, self.schema, position)
+        else:
+            file = TextFile(path, self.text, self.schema, position)
+        file.open(self.stream(path), offset, record)
+        return file
+
+    def stream(self, path: str) -> ByteStream:
+        """Return a file from its beginning; standard input as it is."""
+        return self.standard_input if path == "-" else open_stream(path)
+
+
+def seconds(value: Any, unit: float) -> float:
+    """Return a time as seconds since the epoch; ISO 8601 text and times without a zone count as UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    return float(value) * unit

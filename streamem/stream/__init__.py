@@ -1,0 +1,1 @@
+"""The flow of micro-batches: what a pipeline is made of, and the order it owns."""

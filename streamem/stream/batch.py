@@ -1,0 +1,93 @@
+"""A micro-batch: the unit that flows through a pipeline, and the records that fell out of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+__all__ = ["ROW", "Batch", "Position", "Record", "Rejected"]
+
+Position = Mapping[str, Any]
+"""Where a reader stands, as plain JSON values. Only the reader that made it reads it."""
+
+ROW = "__streamem.row"
+"""The hidden column (UInt32) of a batch's frame: which record of the batch, rejected ones counted, a row came from."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record as it came in: its bytes, and where it was (``{"path": ..., "record": ...}``)."""
+
+    value: bytes
+    where: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that cannot be used, and why.
+
+    Parameters
+    ----------
+    record : Record
+        The original.
+    operator : str
+        Who refused it: ``source`` or the name of an operator.
+    message : str
+        Found, wanted, what to do.
+    """
+
+    record: Record
+    operator: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive records, the number of the batch, and the position after it.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        One row a record, the hidden column `ROW` among its columns. Operators add columns and drop rows.
+    number : int
+        Counted from 0 over the whole life of the pipeline, restarts included.
+    position : Position
+        Where reading goes on after this batch.
+    records : int
+        How many records of the source the batch covers, rejected ones included.
+    original : callable
+        Gives the `Record` that a value of the column `ROW` stands for.
+    rejected : tuple of Rejected
+        What fell out so far.
+    """
+
+    frame: pl.DataFrame
+    number: int
+    position: Position
+    records: int
+    original: Callable[[int], Record] = field(repr=False)
+    rejected: tuple[Rejected, ...] = ()
+
+    def with_frame(self, frame: pl.DataFrame) -> "Batch":
+        """Return the same batch with other columns or fewer rows."""
+        return replace(self, frame=frame)
+
+    def reject(self, bad: np.ndarray, operator: str, reason: Callable[[int], str]) -> "Batch":
+        """Return the batch without the rows where `bad` holds; they join `rejected`.
+
+        Parameters
+        ----------
+        bad : ndarray of bool, shape (rows of the frame,)
+        operator : str
+            The name of the operator that refuses them.
+        reason : callable
+            Gives the message for the index of a row in the present frame.
+        """
+        indices = np.flatnonzero(bad)
+        if indices.size == 0:
+            return self
+        rows = self.frame[ROW].to_numpy()
+        fallen = tuple(Rejected(self.original(int(rows[i])), operator, reason(int(i))) for i in indices)
+        return replace(self, frame=self.frame.filter(pl.Series(~bad)), rejected=self.rejected + fallen)

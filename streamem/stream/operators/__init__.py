@@ -1,0 +1,16 @@
+"""The operators, one a file. A new one is a file here and a line in `OPERATORS`."""
+
+from streamem.stream.operators.learn import Learn
+from streamem.stream.operators.score import Score
+from streamem.stream.operators.transform import Transform
+from streamem.stream.operators.where import Where
+
+__all__ = ["OPERATORS", "Learn", "Score", "Transform", "Where"]
+
+OPERATORS: dict[str, type[Transform] | type[Where] | type[Learn] | type[Score]] = {
+    "transform": Transform,
+    "where": Where,
+    "learn": Learn,
+    "score": Score,
+}
+"""Every operator by its ``type`` in the pipeline file."""

@@ -1,0 +1,121 @@
+"""A model that is finished, and gives every record its posterior."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+
+from streamem.em import AnomalyRank, Snapshot
+from streamem.errors import ConfigError, SnapshotError, tell
+from streamem.stream.batch import Batch
+from streamem.stream.checks import at_least
+from streamem.stream.operators.posteriors import LEAST_WINDOW, attach, check_numeric, extended, observe, pack, unpack
+from streamem.stream.protocol import Columns, State
+from streamem.stream.snapshots import check_features, check_model, read_snapshot
+
+__all__ = ["Score"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Add every record's posterior under the averaged parameters of a snapshot; nothing is learned.
+
+    Parameters
+    ----------
+    name : str
+        Begins the columns that are added: ``NAME.batch``, ``NAME.component``, ``NAME.probabilities``,
+        ``NAME.log_likelihood``, ``NAME.anomaly``.
+    snapshot : str
+        A snapshot file. Of an NDJSON file the last line counts.
+    operator : str or None
+        Which operator's snapshot to take from a file that has several.
+    features : list of str or None
+        Columns in the order of the model's dimensions; None takes the names that the snapshot has.
+    anomaly_window_records : int
+        Records before it that a record's anomaly is ranked among.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    type: Literal["score"] = "score"
+    name: str
+    snapshot: str
+    operator: str | None = None
+    features: list[str] | None = None
+    anomaly_window_records: int = 1000
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The features that are named here or in the snapshot."""
+        return frozenset(self._read()[2])
+
+    def open(self, schema: pl.Schema, columns: Columns) -> "_ScoreStep":  # noqa: ARG002
+        """Return the running operator.
+
+        Raises ConfigError for columns that are not there or not numbers, SnapshotError for a file that is no snapshot
+        or one of other features.
+        """
+        snapshot, record, features = self._read()
+        check_features(record, features, f"{self.name}.features")
+        check_model(snapshot, snapshot.model, features, f"{self.name}.features")
+        at_least(f"{self.name}.anomaly_window_records", self.anomaly_window_records, LEAST_WINDOW)
+        check_numeric(features, schema, f"{self.name}.features")
+        return _ScoreStep(self, extended(schema, self.name, warmup=False), snapshot, features)
+
+    def _read(self) -> tuple[Snapshot, dict[str, Any], list[str]]:
+        snapshot, record = read_snapshot(self.snapshot, operator=self.operator)
+        features = self.features or record.get("features")
+        if not features:
+            raise ConfigError(
+                tell(
+                    f"{self.name}.features",
+                    found=f"no names, and none in {self.snapshot}",
+                    wanted="the columns in the order of the model's dimensions",
+                    do="add features",
+                )
+            )
+        return snapshot, record, list(features)
+
+
+class _ScoreStep:
+    """Scores under one snapshot; a restart with another one is refused, since the outputs would not fit together."""
+
+    holding = False
+
+    def __init__(self, score: Score, schema: pl.Schema, snapshot: Snapshot, features: list[str]) -> None:
+        self.schema = schema
+        self._score = score
+        self._snapshot = snapshot
+        self._features = features
+        self._rank = AnomalyRank(score.anomaly_window_records)
+        self._digest = sha256(json.dumps(snapshot.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def process(self, batch: Batch) -> list[Batch]:
+        name = self._score.name
+        batch, observations = observe(batch, self._features, None, name)
+        if batch.frame.height == 0:
+            return [attach(batch, name, None, np.empty(0), warmup=False)]
+        posterior = self._snapshot.posterior(observations)
+        anomaly = self._rank.rank(posterior.log_likelihood, np.isnan(observations.values))
+        return [attach(batch, name, posterior, anomaly, warmup=False)]
+
+    def finish(self) -> list[Batch]:
+        return []
+
+    def state(self) -> State:
+        return pack({"rank": self._rank.to_arrays(), "snapshot": ({"sha256": self._digest}, {})})
+
+    def restore(self, state: State) -> None:
+        if unpack(state, "snapshot")[0]["sha256"] != self._digest:
+            raise SnapshotError(
+                tell(
+                    f"{self._score.name}.snapshot",
+                    found=f"another snapshot in {self._score.snapshot} than the checkpoint was made with",
+                    wanted="the same one, so that all posteriors are of one model",
+                    do="put it back, or start afresh with --fresh",
+                )
+            )
+        self._rank = AnomalyRank.from_arrays(*unpack(state, "rank"))

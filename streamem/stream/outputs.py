@@ -1,0 +1,164 @@
+"""What leaves a pipeline: which columns of a posterior record, and when a snapshot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+
+from streamem.errors import ConfigError, nearest, tell
+from streamem.stream.checks import at_least, columns_exist
+from streamem.stream.protocol import Columns, Sink
+
+__all__ = ["Output", "iso_time", "posterior_columns"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One stream that leaves the pipeline, and the sink that it goes to.
+
+    Parameters
+    ----------
+    what : str
+        ``posteriors``: a record for each that came in. ``snapshots``: the parameters of the learners.
+    sink : Sink
+        Where it goes. Snapshots are nested, so their sink writes NDJSON.
+    name : str or None
+        The output's name in the checkpoint, unique; None takes `what`.
+    every_batches : int or None
+        Snapshots only: one after every so many batches. None writes only the last, at the end of the input.
+    operator : str or None
+        Snapshots only: of this learner; None takes every learner.
+    include : str or list of str
+        Posteriors only, the columns beside those of the operators: ``keys`` (key and time; all, when neither is
+        named), ``all``, or a list of names.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    what: Literal["posteriors", "snapshots"]
+    sink: Sink
+    name: str | None = None
+    every_batches: int | None = None
+    operator: str | None = None
+    include: Literal["keys", "all"] | list[str] = "keys"
+
+    @property
+    def called(self) -> str:
+        """Its name in the checkpoint and in messages."""
+        return self.name or self.what
+
+    def check(self, learners: Sequence[str]) -> None:
+        """Refuse settings that do nothing or name a learner that is not there, with a ConfigError."""
+        place = f"outputs.{self.called}"
+        other = self.what == "posteriors" and [
+            key for key in ("every_batches", "operator") if getattr(self, key) is not None
+        ]
+        if other or (self.what == "snapshots" and self.include != "keys"):
+            found = f"{(other or ['include'])[0]} of {self.what}"
+            wanted = "every_batches and operator for snapshots, include for posteriors"
+            raise ConfigError(tell(place, found=found, wanted=wanted, do="take it out"))
+        at_least(f"{place}.every_batches", self.every_batches, 1)
+        if self.what == "snapshots" and not learners:
+            raise ConfigError(
+                tell(
+                    place,
+                    found="no operator that learns",
+                    wanted="a learner to take snapshots of",
+                    do="add a learn operator",
+                )
+            )
+        if self.operator is not None and self.operator not in learners:
+            raise ConfigError(
+                tell(
+                    f"{place}.operator",
+                    found=f"{self.operator!r}{nearest(self.operator, learners)}",
+                    wanted=f"one of {', '.join(learners)}",
+                    do="name a learner",
+                )
+            )
+
+    def is_due(self, numbers: Sequence[int]) -> bool:
+        """Return whether a snapshot follows the batches of these numbers."""
+        return self.every_batches is not None and any((number + 1) % self.every_batches == 0 for number in numbers)
+
+
+def posterior_columns(
+    output: Output, records: Sequence[str], operators: Sequence[str], *, keys: Sequence[str]
+) -> list[str]:
+    """Return the columns of an output's posterior records, in order.
+
+    Parameters
+    ----------
+    output : Output
+        Its `include` chooses.
+    records : sequence of str
+        Columns of the source and of transforms.
+    operators : sequence of str
+        Columns that operators added under their own name.
+    keys : sequence of str
+        The key and time columns, as far as they are named.
+
+    Raises
+    ------
+    ConfigError
+        `include` names a column that is not there, or nothing is left to write.
+    """
+    place = f"outputs.{output.called}.include"
+    if output.include == "all" or (output.include == "keys" and not keys):
+        included = list(records)
+    elif output.include == "keys":
+        included = list(keys)
+    else:
+        included = [column for column in output.include if column not in operators]
+    columns_exist(place, included, records)
+    if not included and not operators:
+        raise ConfigError(tell(place, found="no columns", wanted="at least one", do="name some, or write all"))
+    return [*dict.fromkeys(included), *operators]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+
+
+def iso_time(value: Any, columns: Columns) -> str | None:
+    """Return an event time as ISO 8601 text.
+
+    Parameters
+    ----------
+    value : str, date, datetime, number or None
+        A value of the time column; text is taken as it is.
+    columns : Columns
+        Its `time_unit` says what numbers count.
+
+    Raises
+    ------
+    ConfigError
+        A number lies outside the calendar: it counts something else.
+
+    Examples
+    --------
+    >>> iso_time(1.5, Columns(time="t", time_unit="s"))
+    '1970-01-01T00:00:01.500000+00:00'
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, date):  # a datetime too
+        return value.isoformat()
+    try:
+        return (_EPOCH + timedelta(microseconds=value * _MICROSECONDS[columns.time_unit])).isoformat()
+    except (OverflowError, ValueError) as error:
+        raise ConfigError(
+            tell(
+                "time_unit",
+                found=f"{columns.time_unit!r}, by which the {columns.time} {value} lies outside the calendar",
+                wanted="the unit that the column counts in",
+                do="write s, ms, us or ns",
+            )
+        ) from error
+
+
+def time_types(dtype: pl.DataType) -> bool:
+    """Return whether a column of this type can be a time column."""
+    return dtype.is_numeric() or dtype == pl.String or dtype == pl.Date or isinstance(dtype, pl.Datetime)

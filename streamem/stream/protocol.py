@@ -1,0 +1,207 @@
+"""The contracts of a pipeline's parts: who calls what, when, and what it must not do.
+
+A `Source`, an `Operator` and a `Sink` are *declared*: frozen dataclasses whose fields are the settings of the pipeline
+file. `open` turns each into something *running*: a `Reader`, a `Step`, a `Writer`. The pipeline alone decides the
+order: read, operate, write, flush, checkpoint, commit.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from streamem.stream.batch import Batch, Position
+from streamem.stream.disk import Disk
+
+__all__ = ["Columns", "Cuts", "Operator", "Reader", "Resume", "Sink", "Source", "State", "Step", "World", "Writer"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a running part wants to find again after a restart.
+
+    Parameters
+    ----------
+    values : mapping
+        Plain JSON values.
+    arrays : mapping of str to ndarray
+        Numeric arrays.
+    blobs : mapping of str to bytes
+        Anything else that has a safe format of its own, such as Arrow.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class World:
+    """What a pipeline touches outside its own memory; tests put their own in its place."""
+
+    disk: Disk = field(default_factory=Disk)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, but no longer than until the run is asked to stop; return whether it was."""
+        return self.stopping.wait(seconds)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where micro-batches end: after `max_records`, and on live sources also after `max_wait_ms`.
+
+    With a `limit` the reader ends after that many records of this run, the last batch short where it must be.
+    """
+
+    max_records: int
+    max_wait_ms: int | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that the pipeline names: what they mean to a reader.
+
+    Parameters
+    ----------
+    time : str or None
+        Event time, ISO 8601 text, a temporal type, or a number since the epoch in `time_unit`.
+    time_unit : str
+        ``s``, ``ms``, ``us`` or ``ns``; for numbers only.
+    numbers : frozenset of str
+        Columns that are used as numbers (features, weights). Where they are inferred, integers become Float64.
+    """
+
+    time: str | None = None
+    time_unit: str = "s"
+    numbers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where a reader goes on after a restart: the position, the schema it had, and the number of the next batch."""
+
+    position: Position
+    schema: pl.Schema
+    number: int
+
+
+class Source(Protocol):
+    """A declared source. Its class docstring's first line is what ``streamem list`` shows."""
+
+    def open(self, world: World, cuts: Cuts, columns: Columns, resume: Resume | None) -> "Reader":
+        """Return a reader at `resume`, or at the beginning.
+
+        Called once a run, before any sink is opened. Raises ConfigError when settings and the outside do not fit,
+        ConnectError when the outside fails. Must not keep anything open when it raises.
+        """
+
+
+class Reader(Protocol):
+    """An open source."""
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns of every frame (without `ROW`), fixed for the life of the pipeline."""
+
+    def __iter__(self) -> Iterator[Batch | None]:
+        """Yield batches in order, or None when a live source has nothing at the moment; end with the input.
+
+        Called once. A record that cannot be parsed joins `Batch.rejected`; it is never dropped silently, and never
+        raises. Watches `World.stopping` wherever it waits. Raises DataError for damage that has no record to blame
+        (a truncated gzip), ConnectError when the outside fails.
+        """
+
+    @property
+    def done(self) -> float | None:
+        """The share of the input read so far, in [0, 1], or None where nobody knows."""
+
+    def commit(self, position: Position) -> None:
+        """Learn that everything before `position` is done for good. Called after each checkpoint."""
+
+    def close(self) -> None:
+        """Give everything back. Called once, also after an error."""
+
+
+class Operator(Protocol):
+    """A declared operator."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a pipeline; the columns it adds begin with it."""
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The columns that it uses as numbers; they join `Columns.numbers` before the source is opened."""
+
+    def open(self, schema: pl.Schema, columns: Columns) -> "Step":
+        """Return the running operator. Raises ConfigError when the schema lacks what it needs."""
+
+
+class Step(Protocol):
+    """A running operator."""
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns after this operator, `ROW` left out."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether batches were taken that were not yet given back (a warm-up). The position then does not advance."""
+
+    def process(self, batch: Batch) -> list[Batch]:
+        """Return the batches that leave: none while they are held, all held ones in order when the hold ends, else one.
+
+        Raises ModelError when the numbers degenerate; the step is then as it was before the call.
+        """
+
+    def finish(self) -> list[Batch]:
+        """Return what is still held. Called once at the end of the input, not when a run is stopped before it."""
+
+    def state(self) -> State:
+        """Return what a restart needs. Called between batches, never while the step is `holding`."""
+
+    def restore(self, state: State) -> None:
+        """Go on from `state`. Called once, before the first batch. Raises SnapshotError when it does not fit."""
+
+
+class Sink(Protocol):
+    """A declared sink. Its docstring says its delivery guarantee."""
+
+    def open(self, world: World, state: State | None) -> "Writer":
+        """Return a writer that goes on after `state`, the one of the last checkpoint; None starts it anew.
+
+        What was written after `state` is cut off. Raises ConfigError where output stands that no checkpoint speaks
+        of, ConnectError where it is shorter than `state` says or cannot be written.
+        """
+
+    def move_aside(self, world: World) -> list[str]:
+        """Rename what stands there to the first free of ``.1``, ``.2``…, and return the new names; else [].
+
+        Called before `open`, for a run that starts afresh.
+        """
+
+
+class Writer(Protocol):
+    """An open sink."""
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Take rows. They may wait in memory until `flush`. Every frame of a writer has the same schema."""
+
+    def flush(self, final: bool) -> State:
+        """Put everything taken so far where it survives a crash, and return what `open` needs to go on from here.
+
+        `final`: the input has ended, so an unfinished part is closed.
+        """
+
+    def close(self) -> None:
+        """Give everything back. Called once, also after an error, and then without a flush before it."""
