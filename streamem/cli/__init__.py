@@ -18,7 +18,7 @@ from streamem.errors import ConfigError, SnapshotError, StreamemError
 
 __all__ = ["commands", "main"]
 
-WRONG, FAILED, PIPE = 2, 1, 141
+WRONG, FAILED = 2, 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +50,7 @@ def _tell(error: Exception, *, debug: bool) -> int:
     if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
         # Nobody reads on: the usual end of `streamem ... | head`. The interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE
+        return FAILED
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort):

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamem.config import Settings
-from streamem.connect import FilesSource
 from streamem.stream.protocol import Columns, World
 
 __all__ = ["outline"]
@@ -38,11 +37,12 @@ def _lines(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _columns(settings: Settings) -> list[str]:
     """Return the columns at the end of the pipeline; none for standard input, which can be read only once."""
-    if not settings.source.resumable:
+    source: Any = settings.source
+    if not source.resumable:
         return []
     numbers = frozenset(name for operator in settings.operators for name in operator.numbers)
     columns = Columns(time=settings.time, time_unit=settings.time_unit, numbers=numbers)
-    reader = settings.source.open(World(), settings.batch, columns, None)
+    reader = source.open(World(), settings.batch, columns, None)
     try:
         schema = reader.schema
     finally:

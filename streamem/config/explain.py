@@ -110,7 +110,10 @@ def restated(error: Exception, document: Document, place: Place) -> Problem:
 
 
 def _named(head: str, document: Document, place: Place) -> Place:
-    """Return the place that a component means when its message begins with the name of one of its settings."""
+    """Return the place that a component means when its message begins with the name of a setting."""
+    dotted = tuple(head.split("."))
+    if document.at(dotted) is not None:
+        return dotted
     inside = document.at(place)
     name = head.rpartition(".")[2].split(" ")[0]
     return (*place, name) if isinstance(inside, dict) and name in inside else place

@@ -275,8 +275,9 @@ class _Run:
         for output in self.pipeline.outputs:
             if output.is_due(numbers):
                 self._write_snapshots(output)
-        every = (self.pipeline.checkpoint or Checkpoints).every_batches
-        self.checkpoint_due |= any((number + 1) % every == 0 for number in numbers)
+        if self.pipeline.checkpoint is not None:
+            every = self.pipeline.checkpoint.every_batches
+            self.checkpoint_due |= any((number + 1) % every == 0 for number in numbers)
         if self.checkpoint_due:
             self._settle()
         self._judge(final=False)

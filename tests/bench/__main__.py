@@ -20,9 +20,15 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-    from tests.bench import em_pass
+    from tests.bench import em_pass, memory, pipeline, start
 
-    reports = {"em": em_pass.comparisons}
+    reports = {
+        "em": em_pass.comparisons,
+        "pipeline": pipeline.comparisons,
+        "checkpoint": pipeline.checkpoint_comparisons,
+        "start": start.comparisons,
+        "memory": memory.comparisons,
+    }
     print(f"{'name':<44} {'ours':>11} {'peer':>11} {'unit':<10} {'ratio':>8}  {'goal':<20}")
     short = 0
     for name in arguments.names or NAMES:

@@ -252,18 +252,17 @@ class Gaussian:
         ModelError
             A covariance is not positive definite and there is no floor.
         """
-        weight, scatter = statistics.weight, statistics.scatter
-        alive = weight > np.finfo(float).tiny
-        if self.covariance == "tied":
-            covariance = np.broadcast_to(scatter.sum(axis=0) / weight.sum(), scatter.shape)
-        else:
-            shape = (-1,) + (1,) * (scatter.ndim - 1)
-            safe = np.where(alive, weight, 1.0).reshape(shape)
-            covariance = np.where(alive.reshape(shape), scatter / safe, previous.covariance)
-        if self.covariance == "spherical":
-            covariance = np.broadcast_to(covariance.mean(axis=1, keepdims=True), covariance.shape)
-        mean = np.where(alive[:, None], statistics.mean, previous.mean)
-        return self.lift(GaussianParameters(mean, np.ascontiguousarray(covariance), previous.scale))
+        mean, covariance = centred.normalise(
+            statistics.weight,
+            statistics.mean,
+            matrices(statistics.scatter),
+            previous.mean,
+            matrices(previous.covariance),
+            self.covariance == "tied",
+            self.covariance == "spherical",
+        )
+        covariance = covariance.reshape(statistics.scatter.shape)
+        return self.lift(GaussianParameters(mean, covariance, previous.scale))
 
     def lift(self, parameters: GaussianParameters) -> GaussianParameters:
         """Return the parameters with every variance at least at the floor."""

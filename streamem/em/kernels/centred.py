@@ -4,7 +4,7 @@ import numpy as np
 
 from streamem.em.kernels import compiled
 
-__all__ = ["add", "settle"]
+__all__ = ["add", "normalise", "settle"]
 
 
 @compiled
@@ -63,3 +63,43 @@ def settle(weight, shift, mean, scatter):  # type: ignore[no-untyped-def]
                     scatter[k, i, j] -= weight[k] * delta[i] * delta[j]
                     scatter[k, j, i] = scatter[k, i, j]
     return moved
+
+
+@compiled
+def normalise(weight, mean, scatter, old_mean, old_covariance, pooled, spherical):  # type: ignore[no-untyped-def]
+    """Return means and covariances of components; one without any weight keeps the old ones.
+
+    Parameters
+    ----------
+    weight, mean, scatter : ndarray, shapes (K,), (K, D) and (K, D, D) or (K, D, 1)
+    old_mean, old_covariance : ndarray, shapes of `mean` and `scatter`
+    pooled : bool
+        One covariance for all components: scatters add up.
+    spherical : bool
+        One variance for all columns, of diagonals.
+    """
+    new_mean = np.empty_like(mean)
+    covariance = np.empty_like(scatter)
+    components, columns, width = scatter.shape
+    for k in range(components):
+        alive = weight[k] > np.finfo(np.float64).tiny
+        for i in range(columns):
+            new_mean[k, i] = mean[k, i] if alive else old_mean[k, i]
+            for j in range(width):
+                covariance[k, i, j] = scatter[k, i, j] / weight[k] if alive else old_covariance[k, i, j]
+        if spherical and alive:
+            total = 0.0
+            for i in range(columns):
+                total += covariance[k, i, 0]
+            for i in range(columns):
+                covariance[k, i, 0] = total / columns
+    if pooled:
+        total = weight.sum()
+        for i in range(columns):
+            for j in range(width):
+                both = 0.0
+                for k in range(components):
+                    both += scatter[k, i, j]
+                for k in range(components):
+                    covariance[k, i, j] = both / total
+    return new_mean, covariance
