@@ -25,9 +25,7 @@ def completed(row, mean, covariance):
     if hidden.any():
         gain = covariance[np.ix_(hidden, seen)] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
         full[hidden] = mean[hidden] + gain @ (row[seen] - mean[seen])
-        uncertain[np.ix_(hidden, hidden)] = (
-            covariance[np.ix_(hidden, hidden)] - gain @ covariance[np.ix_(seen, hidden)]
-        )
+        uncertain[np.ix_(hidden, hidden)] = covariance[np.ix_(hidden, hidden)] - gain @ covariance[np.ix_(seen, hidden)]
     return full, uncertain
 
 

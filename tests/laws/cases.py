@@ -31,7 +31,7 @@ class Case:
 
     def parameters(self, seed=0):
         """Return parameters fitted to other rows than `rows` gives by default."""
-        return start(self.model, self.rows(300, seed=seed + 1000), np.random.default_rng(seed))
+        return start(self.model, self.rows(300 + 4 * self.columns, seed=seed + 1000), np.random.default_rng(seed))
 
 
 COVARIANCES = get_args(get_type_hints(Gaussian)["covariance"])
@@ -44,7 +44,7 @@ CASES = [
 ] + [
     Case("gaussian-full-one-component", Mixture(components=1), 2),
     Case("gaussian-full-one-column", Mixture(components=3), 1),
-    Case("gaussian-full-through-blas", Mixture(components=2), 80),
+    Case("gaussian-full-through-blas", Mixture(components=2), 170),
 ]  # fmt: skip
 
 ONE = Span(1.0)

@@ -64,7 +64,7 @@ def test_3_statistics_of_parts_add_to_those_of_the_whole(case, cut):
 
 @each_model
 def test_4_batch_em_never_lowers_the_likelihood(case):
-    theta, rows = case.parameters(), case.rows(200)
+    theta, rows = case.parameters(), case.rows(200 + 5 * case.columns)
     likelihoods = []
     for _ in range(30):
         theta, likelihood = batch_em(case.model, theta, rows, iterations=1)
@@ -120,9 +120,7 @@ def test_8_a_weight_of_two_is_the_row_twice(case):
     theta, rows = case.parameters(), case.rows(60)
     weight = np.ones(60) if rows.weight is None else rows.weight
     doubled = Observations(rows.values, np.where(np.arange(60) < 20, 2.0, 1.0) * weight)
-    twice = Observations(
-        np.concatenate([rows.values, rows.values[:20]]), np.concatenate([weight, weight[:20]])
-    )
+    twice = Observations(np.concatenate([rows.values, rows.values[:20]]), np.concatenate([weight, weight[:20]]))
     agree(
         case.model.maximize(case.model.expect(theta, doubled).statistics, theta),
         case.model.maximize(case.model.expect(theta, twice).statistics, theta),
