@@ -1,14 +1,28 @@
 """The console sink: for a look at what comes out."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import polars as pl
 
+from streamem.errors import ConnectError, tell
 from streamem.stream.protocol import State, World
 
-__all__ = ["ConsoleSink"]
+__all__ = ["ConsoleSink", "told"]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Raise ConnectError where standard output cannot be written, such as a pipe whose reader has gone."""
+    try:
+        yield
+    except OSError as error:
+        do = "look at the program that reads it"
+        found = error.strerror or str(error)
+        raise ConnectError(tell("standard output", found=found, wanted="an open output", do=do)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +57,14 @@ class ConsoleWriter:
 
     def write(self, frame: pl.DataFrame) -> None:
         """Print the last rows."""
-        with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_rows=self.rows, fmt_table_cell_list_len=-1):
+        shown = pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_rows=self.rows, fmt_table_cell_list_len=-1)
+        with shown, told():
             print(frame.tail(self.rows), file=sys.stdout)
 
     def flush(self, final: bool) -> State:  # noqa: ARG002
         """Make it seen."""
-        sys.stdout.flush()
+        with told():
+            sys.stdout.flush()
         return State()
 
     def close(self) -> None:

@@ -137,9 +137,12 @@ def seed_centres(scaled: Array, weight: Array, count: int, rng: np.random.Genera
 
 def nearest_centres(scaled: Array, centres: Array, weight: Array, rounds: int = 10) -> Labels:
     """Return the index of each row's centre after a few rounds of Lloyd's algorithm, shape (N,)."""
+    label: Labels = np.full(len(scaled), -1)
     for _ in range(rounds):
-        distance = (centres**2).sum(axis=1) - 2.0 * scaled @ centres.T
-        label: Labels = distance.argmin(axis=1)
+        before, distance = label, (centres**2).sum(axis=1) - 2.0 * scaled @ centres.T
+        label = distance.argmin(axis=1)
+        if np.array_equal(label, before):
+            break
         share = (label == np.arange(len(centres))[:, None]) * weight
         total = share.sum(axis=1, keepdims=True)
         centres = np.where(total > 0.0, share @ scaled / np.where(total > 0.0, total, 1.0), centres)

@@ -17,7 +17,7 @@ class Disk:
         """Return a descriptor for appending to `path`, which is made if it is not there."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def write(self, descriptor: int, content: bytes) -> None:
+    def write(self, descriptor: int, content: bytes | memoryview) -> None:
         """Write all of `content`; an OSError may leave a part of it behind."""
         view = memoryview(content)
         while view:

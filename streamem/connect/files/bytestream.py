@@ -10,19 +10,39 @@ import zstandard
 
 from streamem.errors import ConnectError, DataError, tell
 
-__all__ = ["ByteStream", "head", "open_stream"]
+__all__ = ["ByteStream", "cannot_read", "head", "open_stream", "size_of"]
 
 CHUNK = 1 << 20
-"""Bytes read at once."""
+"""Bytes read at once; of compressed files an eighth, for they grow."""
+
+BITE = 256
+"""Bytes decompressed at once: all that is lost of what stands before damage."""
 
 HEAD = 4096
 """A file is known again by the checksum of this many bytes at its beginning."""
 
 
 def head(path: str, length: int) -> int:
-    """Return the checksum of the first `length` bytes of a file, 4,096 at most."""
-    with open(path, "rb") as file:
-        return zlib.crc32(file.read(min(length, HEAD)))
+    """Return the checksum of the first `length` bytes of a file, 4,096 at most.
+
+    Raises
+    ------
+    ConnectError
+        The file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return zlib.crc32(file.read(min(length, HEAD)))
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def size_of(path: str) -> int:
+    """Return the bytes in a file, or raise ConnectError."""
+    try:
+        return Path(path).stat().st_size
+    except OSError as error:
+        raise cannot_read(path, error) from error
 
 
 def open_stream(path: str) -> "ByteStream":
@@ -34,9 +54,9 @@ def open_stream(path: str) -> "ByteStream":
         The file cannot be opened.
     """
     if path == "-":
-        return ByteStream(path, sys.stdin.buffer, None, 0)
+        return ByteStream(path, sys.stdin.buffer, None)
     try:
-        return ByteStream(path, open(path, "rb", buffering=0), path, Path(path).stat().st_size)
+        return ByteStream(path, open(path, "rb", buffering=0), path)
     except OSError as error:
         raise cannot_read(path, error) from error
 
@@ -55,16 +75,16 @@ class ByteStream:
     path: str
     file: IO[bytes]
     name: str | None
-    size: int
     offset: int = 0
     raw_offset: int = 0
     ahead: bytes = b""
     fed: bool = False
+    damage: DataError | None = None
 
     def __post_init__(self) -> None:
         suffix = Path(self.path).suffix
         self.make: Any = {".gz": lambda: zlib.decompressobj(31), ".zst": zstd_decompressor}.get(suffix)
-        self.decompressor = self.make() if self.make else None
+        self.decompressor: Any = self.make() if self.make else None
 
     def give_back(self, content: bytes) -> None:
         """Put what was just read before what comes next."""
@@ -104,9 +124,12 @@ class ByteStream:
             content, self.ahead = self.ahead, b""
             self.offset += len(content)
             return content
+        if self.damage is not None:
+            raise self.damage
+        size = CHUNK if self.decompressor is None else max(1, CHUNK // 8)
         while True:
             try:
-                chunk = self.file.read1(CHUNK) if self.name is None else self.file.read(CHUNK)  # type: ignore[attr-defined]
+                chunk = self.file.read1(size) if self.name is None else self.file.read(size)  # type: ignore[attr-defined]
             except OSError as error:
                 raise cannot_read(self.path, error) from error
             self.raw_offset += len(chunk)
@@ -118,32 +141,34 @@ class ByteStream:
                     raise self.damaged("its end in the middle of the compressed data")
                 return b""
             content = self.decompress(chunk)
+            self.offset += len(content)
             if content:
-                self.offset += len(content)
                 return content
+            if self.damage is not None:
+                raise self.damage
 
     def decompress(self, chunk: bytes) -> bytes:
-        """Return what a piece of the compressed file holds; frames and members may follow each other."""
-        content = b""
-        while chunk:
-            if self.decompressor.eof:
-                self.decompressor, self.fed = self.make(), False
-            try:
-                content += self.decompressor.decompress(chunk)
-            except (zlib.error, zstandard.ZstdError) as error:
-                if content:
-                    # what came before the damage is whole; the next read meets the damage again
-                    self.file.seek(-len(chunk), 1)
-                    self.raw_offset -= len(chunk)
+        """Return what a piece of the compressed file holds before any damage; members may follow each other."""
+        parts: list[bytes] = []
+        for start in range(0, len(chunk), BITE):
+            bite = chunk[start : start + BITE]
+            while bite:
+                if self.decompressor.eof:
+                    self.decompressor, self.fed = self.make(), False
+                try:
+                    parts.append(self.decompressor.decompress(bite))
+                except (zlib.error, zstandard.ZstdError) as error:
+                    content = b"".join(parts)
+                    self.damage = self.damaged(str(error), len(content))
+                    self.damage.__cause__ = error
                     return content
-                raise self.damaged(str(error)) from error
-            self.fed = True
-            chunk = self.decompressor.unused_data if self.decompressor.eof else b""
-        return content
+                self.fed = True
+                bite = self.decompressor.unused_data if self.decompressor.eof else b""
+        return b"".join(parts)
 
-    def damaged(self, found: str) -> DataError:
+    def damaged(self, found: str, ahead: int = 0) -> DataError:
         """Return the error for compressed data that cannot be read on."""
-        place = f"{self.path}, byte {self.offset} of its content"
+        place = f"{self.path}, byte {self.offset + ahead} of its content"
         return DataError(tell(place, found=found, wanted="a whole compressed file", do="get the file again"))
 
     def close(self) -> None:

@@ -27,7 +27,9 @@ class Frames:
     starts, ends : ndarray, shape (N,)
         Record n is ``data[starts[n]:ends[n]]``, its newline included.
     fields : ndarray, shape (N,), or None
-        How many fields each has; of CSV only.
+        How many fields each has, negative where a quote stays open; of CSV only.
+    stray : ndarray of bool, shape (N,), or None
+        Which have a quote where RFC 4180 allows none; of CSV only.
     consumed : int
         The bytes up to here are whole lines.
     """
@@ -35,10 +37,11 @@ class Frames:
     starts: Offsets
     ends: Offsets
     fields: Offsets | None
+    stray: NDArray[np.bool_] | None
     consumed: int
 
 
-NONE = Frames(np.empty(0, np.int64), np.empty(0, np.int64), None, 0)
+NONE = Frames(np.empty(0, np.int64), np.empty(0, np.int64), None, None, 0)
 """No records."""
 
 
@@ -48,33 +51,42 @@ def lines(data: bytes, *, final: bool) -> Frames:
     ends = np.flatnonzero(array == 10) + 1
     if final and len(data) and (not len(ends) or ends[-1] < len(data)):
         ends = np.append(ends, len(data))
-    return without_blanks(data, array, ends, None)
+    return without_blanks(data, array, ends, None, None, b" \t\r\n")
 
 
 def csv_records(data: bytes, separator: str, *, final: bool) -> Frames:
     """Return the CSV records of `data`; an unterminated last one counts only if it is `final`."""
     array = np.frombuffer(data, np.uint8)
-    ends = np.empty(len(data) // 2 + 2, np.int64)
-    fields = np.empty(len(data) // 2 + 2, np.int64)
-    count = scan(array, ord(separator), final, LONGEST, ends, fields)
-    return without_blanks(data, array, ends[:count].copy(), fields[:count].copy())
+    most = data.count(b"\n") + 1
+    ends, fields, stray = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.bool_)
+    count = scan(array, ord(separator), final, LONGEST, ends, fields, stray)
+    blank = b" \t\r\n".replace(separator.encode(), b"")
+    return without_blanks(data, array, ends[:count], fields[:count], stray[:count], blank)
 
 
-def without_blanks(data: bytes, array: NDArray[np.uint8], ends: Offsets, fields: Offsets | None) -> Frames:
+def without_blanks(
+    data: bytes,
+    array: NDArray[np.uint8],
+    ends: Offsets,
+    fields: Offsets | None,
+    stray: NDArray[np.bool_] | None,
+    white: bytes,
+) -> Frames:
     """Return the records between `ends`, lines of nothing but white space left out."""
     starts = np.concatenate([np.zeros(min(1, len(ends)), np.int64), ends[:-1]])
     consumed = int(ends[-1]) if len(ends) else 0
     suspect = np.flatnonzero(array[starts] <= 32)
-    blank = [n for n in suspect if not data[starts[n] : ends[n]].strip()]
+    blank = [n for n in suspect if not data[starts[n] : ends[n]].strip(white)]
     if blank:
         starts, ends = np.delete(starts, blank), np.delete(ends, blank)
         fields = None if fields is None else np.delete(fields, blank)
-    return Frames(starts, ends, fields, consumed)
+        stray = None if stray is None else np.delete(stray, blank)
+    return Frames(starts, ends, fields, stray, consumed)
 
 
 @numba.njit(cache=True, nogil=True)
-def scan(data, separator, final, longest, ends, fields):  # type: ignore[no-untyped-def]
-    """Write the end and the number of fields of every record; return how many there are.
+def scan(data, separator, final, longest, ends, fields, stray):  # type: ignore[no-untyped-def]
+    """Write the end, the number of fields and the stray quotes of every record; return how many records there are.
 
     A record that is still inside quotes after `longest` bytes ends at its first newline instead.
     """
@@ -85,6 +97,8 @@ def scan(data, separator, final, longest, ends, fields):  # type: ignore[no-unty
     while start < size:
         quoted = False
         field_start = True
+        closed = False  # behind a closing quote, where only a separator or the end of the line may stand
+        odd = False
         found = 1
         first_newline = -1
         first_found = 1
@@ -98,8 +112,10 @@ def scan(data, separator, final, longest, ends, fields):  # type: ignore[no-unty
                         at += 1
                     else:
                         quoted = False
+                        closed = True
                 elif byte == 10 and first_newline < 0:
                     first_newline = at + 1
+                    first_found = found
                     first_found = found
                 if quoted and at - start > longest and first_newline >= 0:
                     ended = first_newline
@@ -111,10 +127,12 @@ def scan(data, separator, final, longest, ends, fields):  # type: ignore[no-unty
             elif byte == separator:
                 found += 1
                 field_start = True
+                closed = False
             elif byte == 10:
                 ended = at + 1
                 break
             else:
+                odd |= byte == 34 or (closed and byte != 13)
                 field_start = False
             at += 1
         if ended < 0:
@@ -130,6 +148,7 @@ def scan(data, separator, final, longest, ends, fields):  # type: ignore[no-unty
                     found = -found
         ends[count] = ended
         fields[count] = found
+        stray[count] = odd
         count += 1
         start = ended
     return count

@@ -2,10 +2,14 @@
 
 import io
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 
+from streamem.connect.console import told
+from streamem.connect.files.folder import make_folder
 from streamem.errors import ConfigError, ConnectError, ModelError, tell
 from streamem.stream.disk import Disk
 from streamem.stream.protocol import State
@@ -17,43 +21,59 @@ RECORDS = 8192
 
 
 class Lines:
-    """Gathers rows, and turns them into whole lines some thousand at a time."""
+    """Gathers rows until they are some thousand, and turns them into whole lines."""
 
-    def __init__(self, kind: str, *, header: bool, widths: dict[str, int] | None = None) -> None:
+    def __init__(self, kind: str, *, widths: dict[str, int] | None = None, columns: list[str] | None = None) -> None:
         self.kind = kind
-        self.header = header
         self.widths = dict(widths or {})
+        self.columns = columns
         self.frames: list[pl.DataFrame] = []
         self.rows = 0
 
-    def add(self, frame: pl.DataFrame) -> bytes:
-        """Take rows; return lines when there are enough, else nothing."""
+    def add(self, frame: pl.DataFrame) -> bool:
+        """Take rows; return whether there are enough to be written."""
         self.frames.append(frame)
         self.rows += frame.height
-        return self.take() if self.rows >= RECORDS else b""
+        return self.rows >= RECORDS
 
-    def take(self) -> bytes:
-        """Return all rows taken so far as lines."""
-        if not self.rows:
-            return b""
-        frame = pl.concat(self.frames) if len(self.frames) > 1 else self.frames[0]
-        self.frames, self.rows = [], 0
+    def take(self) -> list[pl.DataFrame]:
+        """Return what was taken so far, and begin anew."""
+        frames, self.frames, self.rows = self.frames, [], 0
+        return frames
+
+    def text(self, frames: list[pl.DataFrame]) -> memoryview:
+        """Return frames as whole lines."""
         buffer = io.BytesIO()
+        if not frames:
+            return buffer.getbuffer()
+        frame = pl.concat(frames, rechunk=True)
         if self.kind == "ndjson":
             check_finite(frame)
             frame.write_ndjson(buffer)
         else:
-            self.flattened(frame).write_csv(buffer, include_header=self.header)
-            self.header = False
-        return buffer.getvalue()
+            flat = self.flattened(frame)
+            if self.columns not in (None, flat.columns):
+                found, wanted = ", ".join(flat.columns), ", ".join(self.columns or [])
+                do = "write the same columns, or start afresh with --fresh"
+                raise ConfigError(tell("the columns of a CSV output", found=found, wanted=wanted, do=do))
+            flat.write_csv(buffer, include_header=self.columns is None)
+            self.columns = flat.columns
+        return buffer.getbuffer()
 
     def flattened(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the frame with each list as columns NAME.0, NAME.1 and so on, as many as its first row has."""
+        """Return the frame with each list as columns NAME.0, NAME.1 and so on, as many as the longest first had."""
         columns: list[pl.Expr] = []
         for name, kind in frame.schema.items():
             if isinstance(kind, (pl.List, pl.Array)):
-                width = self.widths.setdefault(name, int(frame[name].list.len().max() or 0))  # type: ignore[arg-type]
-                columns += [pl.col(name).list.get(n, null_on_oob=True).alias(f"{name}.{n}") for n in range(width)]
+                lists = pl.col(name).arr.to_list() if isinstance(kind, pl.Array) else pl.col(name)
+                longest = int(frame.select(lists.list.len().max()).item() or 0)
+                width = self.widths.setdefault(name, longest)
+                if longest > width:
+                    do = "write NDJSON or Parquet, or leave the column out"
+                    raise ConfigError(
+                        tell(f"column {name}", found=f"a list of {longest}", wanted=f"{width} values, as before", do=do)
+                    )
+                columns += [lists.list.get(n, null_on_oob=True).alias(f"{name}.{n}") for n in range(width)]
             elif isinstance(kind, pl.Struct):
                 do = "write NDJSON or Parquet, or leave the column out"
                 raise ConfigError(tell(f"column {name}", found="a record in a field of CSV", wanted="a value", do=do))
@@ -64,12 +84,8 @@ class Lines:
 
 def check_finite(frame: pl.DataFrame) -> None:
     """Raise ModelError for an infinite number: JSON has none, and null would be a lie."""
-    floats = [name for name, kind in frame.schema.items() if kind.is_float()]
-    if not floats:
-        return
-    infinite = frame.select(pl.col(floats).is_infinite().any())
-    for name in floats:
-        if infinite[name][0]:
+    for name in frame.columns:
+        if infinite(frame[name]):
             raise ModelError(
                 tell(
                     f"column {name}",
@@ -80,16 +96,25 @@ def check_finite(frame: pl.DataFrame) -> None:
             )
 
 
+def infinite(column: pl.Series) -> bool:
+    """Return whether there is an infinite number in a column, in its lists and records too."""
+    kind = column.dtype
+    if isinstance(kind, pl.Struct):
+        return any(infinite(column.struct.field(field.name)) for field in kind.fields)
+    if isinstance(kind, (pl.List, pl.Array)):
+        return kind.inner.is_nested() | kind.inner.is_float() and infinite(column.explode())
+    return kind.is_float() and bool(column.is_infinite().any())
+
+
 class LineWriter:
     """A file that grows by whole lines, and is cut back to the last checkpoint when it is opened."""
 
     def __init__(self, disk: Disk, path: Path, kind: str, state: State | None) -> None:
         self.disk, self.path = disk, path
         self.length = int(state.values["length"]) if state else 0
-        self.lines = Lines(
-            kind, header=kind == "csv" and not self.length, widths=state.values.get("widths") if state else None
-        )
-        disk.make_folder(path.parent)
+        values = state.values if state else {}
+        self.lines = Lines(kind, widths=values.get("widths"), columns=values.get("columns"))
+        make_folder(disk, path.parent)
         found = path.stat().st_size if path.exists() else 0
         if found < self.length:
             raise ConnectError(
@@ -100,23 +125,40 @@ class LineWriter:
                     do="restore the file, or start afresh with --fresh",
                 )
             )
+        # lines are made and written in another thread, one piece at a time, while the next batches are learned
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self.writing: Future[None] | None = None
         self.unnamed = not path.exists()
         self.descriptor = disk.open(path)
         if found > self.length:
-            disk.truncate(self.descriptor, self.length)
+            try:
+                disk.truncate(self.descriptor, self.length)
+            except OSError:
+                disk.close(self.descriptor)
+                raise
 
     def write(self, frame: pl.DataFrame) -> None:
         """Take rows."""
-        self.put(self.lines.add(frame))
+        if self.lines.add(frame):
+            self.settle()
+            self.writing = self.worker.submit(self.put, self.lines.take())
 
-    def put(self, content: bytes) -> None:
-        """Write whole lines, or none of them."""
+    def settle(self) -> None:
+        """Wait until what was given to the other thread is written."""
+        writing, self.writing = self.writing, None
+        if writing is not None:
+            writing.result()
+
+    def put(self, frames: list[pl.DataFrame]) -> None:
+        """Write rows as whole lines, or none of them."""
+        content = self.lines.text(frames)
         if not content:
             return
         try:
             self.disk.write(self.descriptor, content)
         except OSError as error:
-            self.disk.truncate(self.descriptor, self.length)
+            with suppress(OSError):  # the next start cuts it back in any case
+                self.disk.truncate(self.descriptor, self.length)
             do = "make room, and start again: it goes on from the last checkpoint"
             raise ConnectError(
                 tell(str(self.path), found=error.strerror or str(error), wanted="room for the output", do=do),
@@ -126,6 +168,7 @@ class LineWriter:
 
     def flush(self, final: bool) -> State:  # noqa: ARG002
         """Write what waits, and return once it is on the disk."""
+        self.settle()
         self.put(self.lines.take())
         try:
             self.disk.sync(self.descriptor)
@@ -137,10 +180,11 @@ class LineWriter:
             raise ConnectError(
                 tell(str(self.path), found=error.strerror or str(error), wanted="the output on the disk", do=do)
             ) from error
-        return State({"length": self.length, "widths": self.lines.widths})
+        return State({"length": self.length, "widths": self.lines.widths, "columns": self.lines.columns})
 
     def close(self) -> None:
         """Give the file back."""
+        self.worker.shutdown()
         self.disk.close(self.descriptor)
 
 
@@ -148,16 +192,19 @@ class OutputWriter:
     """Standard output, line by line; at least once."""
 
     def __init__(self, kind: str) -> None:
-        self.lines = Lines(kind, header=kind == "csv")
+        self.lines = Lines(kind)
 
     def write(self, frame: pl.DataFrame) -> None:
         """Take rows."""
-        sys.stdout.buffer.write(self.lines.add(frame))
+        if self.lines.add(frame):
+            with told():
+                sys.stdout.buffer.write(self.lines.text(self.lines.take()))
 
     def flush(self, final: bool) -> State:  # noqa: ARG002
         """Write what waits."""
-        sys.stdout.buffer.write(self.lines.take())
-        sys.stdout.buffer.flush()
+        with told():
+            sys.stdout.buffer.write(self.lines.text(self.lines.take()))
+            sys.stdout.buffer.flush()
         return State()
 
     def close(self) -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamem.connect.files.bytestream import HEAD, head
+from streamem.connect.files.bytestream import HEAD, cannot_read, head, size_of
 from streamem.errors import ConfigError, ConnectError, nearest, tell
 
-__all__ = ["Known", "check_known", "find"]
+__all__ = ["Known", "check_known", "check_order", "find"]
 
 
-def find(paths: Sequence[str], order: str) -> list[str]:
+def find(paths: Sequence[str], order: str, read: Sequence[str] = ()) -> list[str]:
     """Return the files that paths and globs name, in order; one that several of them name once.
+
+    By the time of their change files that were `read` stay before the others, for those may still grow.
 
     Parameters
     ----------
@@ -36,9 +38,18 @@ def find(paths: Sequence[str], order: str) -> list[str]:
         matches = [match for match in glob.glob(path, recursive=True) if os.path.isfile(match)]
         if not matches:
             raise not_there(path)
-        by_name = sorted(matches)
-        found |= dict.fromkeys(by_name if order == "name" else sorted(by_name, key=os.path.getmtime))
+        found |= dict.fromkeys(sorted(matches) if order == "name" else sorted(sorted(matches), key=changed))
+    if order == "modified":
+        return [*(path for path in read if path in found), *(path for path in found if path not in read)]
     return list(found)
+
+
+def changed(path: str) -> float:
+    """Return when a file was changed last."""
+    try:
+        return os.path.getmtime(path)
+    except OSError as error:
+        raise cannot_read(path, error) from error
 
 
 def not_there(path: str) -> ConfigError:
@@ -49,7 +60,7 @@ def not_there(path: str) -> ConfigError:
     if glob.has_magic(path):
         return ConfigError(tell(path, found="no file of such a name", wanted="at least one", do="look at the pattern"))
     folder = Path(path).parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    names = os.listdir(folder) if os.access(folder, os.R_OK) and folder.is_dir() else []
     hint = nearest(Path(path).name, names)
     found = f"no such file{hint}" if folder.is_dir() else f"no folder {folder}"
     return ConfigError(tell(path, found=found, wanted="a file to read", do="look at the path; it begins at "
@@ -69,7 +80,7 @@ class Known:
         """Return what a file is known by now."""
         if path == "-":
             return cls(path, 0, 0)
-        size = os.path.getsize(path)
+        size = size_of(path)
         return cls(path, size, head(path, size))
 
     def plain(self) -> list[Any]:
@@ -87,16 +98,9 @@ def check_known(files: Sequence[str], position: Mapping[str, Any]) -> int:
     """
     read = [Known(*entry) for entry in position["finished"]]
     current = Known(position["path"], position["size"], position["head"])
-    for index, known in enumerate([*read, current]):
-        if index >= len(files) or files[index] != known.path:
-            found = files[index] if index < len(files) else "no file"
-            if known.path not in files:
-                problem, do = "no such file any more", "restore it, or start afresh with --fresh"
-            else:
-                problem = f"{found} before it, which was not read"
-                do = "rename the new file so that it comes later, or start afresh with --fresh"
-            raise ConnectError(tell(known.path, found=problem, wanted="the files in the order they were read", do=do))
-        size = os.path.getsize(known.path)
+    check_order(files, [known.path for known in [*read, current]])
+    for known in [*read, current]:
+        size = size_of(known.path)
         last = known is current
         grown_back = size < known.size if last else size != known.size
         if grown_back or head(known.path, min(known.size, HEAD)) != known.head:
@@ -106,3 +110,16 @@ def check_known(files: Sequence[str], position: Mapping[str, Any]) -> int:
                 tell(known.path, found=found, wanted=wanted, do="restore it, or start afresh with --fresh")
             )
     return len(read)
+
+
+def check_order(files: Sequence[str], read: Sequence[str]) -> None:
+    """Raise ConnectError unless `files` begins with those that were `read`, in that order."""
+    for index, path in enumerate(read):
+        if path not in files:
+            problem, do = "no such file any more", "restore it, or start afresh with --fresh"
+        elif files[index] != path:
+            problem = f"{files[index]} before it, which was not read"
+            do = "rename the new file so that it comes later, or start afresh with --fresh"
+        else:
+            continue
+        raise ConnectError(tell(path, found=problem, wanted="the files in the order they were read", do=do))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from streamem.connect.files.bytestream import ByteStream
+from streamem.connect.files.bytestream import ByteStream, cannot_read
 from streamem.connect.files.piece import Piece
 from streamem.errors import DataError, tell
 from streamem.stream.batch import ROW, Record
@@ -30,7 +30,9 @@ def parquet_schema(path: str, numbers: frozenset[str]) -> pl.Schema:
     """
     try:
         found = pl.read_parquet_schema(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except pl.exceptions.PolarsError as error:
         raise unreadable(path, error) from error
     return pl.Schema(
         {
@@ -56,6 +58,7 @@ class ParquetFile:
 
     def open(self, stream: ByteStream, offset: int, record: int) -> None:  # noqa: ARG002
         """Open the file before row `record` counted from 0."""
+        stream.close()  # polars opens the file itself
         found = parquet_schema(self.path, frozenset(n for n, kind in self.wanted.items() if kind == pl.Float64()))
         for name, kind in self.wanted.items():
             if found.get(name) != kind:
@@ -68,8 +71,8 @@ class ParquetFile:
                         do="read files of another schema in another pipeline",
                     )
                 )
-        stream.close()  # polars opens the file itself
         self.record = record
+        self.size = Path(self.path).stat().st_size
         self.height = int(pl.scan_parquet(self.path).select(pl.len()).collect().item())
 
     def pieces(self, *, final: bool) -> Iterator[Piece]:  # noqa: ARG002
@@ -103,7 +106,7 @@ class ParquetFile:
     @property
     def raw_offset(self) -> int:
         """About how many bytes of the file were read."""
-        return int(Path(self.path).stat().st_size * self.record / max(self.height, 1))
+        return int(self.size * self.record / max(self.height, 1))
 
     def close(self) -> None:
         """Nothing stays open."""

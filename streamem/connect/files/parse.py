@@ -13,6 +13,10 @@ __all__ = ["Csv", "Ndjson", "Parser", "parse"]
 class Parser(Protocol):
     """One text format with a fixed schema."""
 
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns of every frame."""
+
     def read(self, content: bytes) -> pl.DataFrame:
         """Return the frame of whole records, or raise a polars error."""
 
@@ -37,7 +41,7 @@ class Ndjson:
         try:
             value = json.loads(record, parse_constant=lambda token: None if token == "NaN" else float(token))  # noqa: S105
             return json.dumps(value, allow_nan=False).encode() + b"\n"
-        except ValueError:
+        except (ValueError, RecursionError):
             return record
 
 
@@ -59,7 +63,7 @@ class Csv:
     null_values: Sequence[str]
 
     def read(self, content: bytes) -> pl.DataFrame:
-        """Return the frame of whole records."""
+        """Return the frame of whole records, whose fields were counted."""
         types = {name: self.schema.get(name, pl.String()) for name in self.names}
         frame = pl.read_csv(
             content,
@@ -116,7 +120,7 @@ def parse(
 
     if count:
         halves(0, count, False)
-    frame = pl.concat(frames) if frames else parser.read(b"").clear()
+    frame = pl.concat(frames) if frames else pl.DataFrame(schema=parser.schema)
     return frame, bad
 
 

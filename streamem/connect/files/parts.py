@@ -1,15 +1,21 @@
 """Rows as Parquet files that are whole from the moment they have their name."""
 
 import io
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 
+from streamem.connect.files.folder import make_folder
 from streamem.errors import ConnectError, tell
 from streamem.stream.disk import Disk
 from streamem.stream.protocol import State
 
 __all__ = ["PartsWriter"]
+
+
+PART = re.compile(r"(?P<hidden>\.?)part-(?P<number>\d+)\.parquet")
 
 
 class PartsWriter:
@@ -20,8 +26,7 @@ class PartsWriter:
         self.parts = int(state.values["parts"]) if state else 0
         remainder = state.blobs.get("remainder") if state else None
         self.frames = [pl.read_ipc_stream(io.BytesIO(remainder))] if remainder else []
-        disk.make_folder(folder)
-        disk.sync_folder(folder.parent)
+        make_folder(disk, folder)
         missing = [self.part(number) for number in range(self.parts) if not self.part(number).exists()]
         if missing:
             raise ConnectError(
@@ -32,8 +37,9 @@ class PartsWriter:
                     do="restore it, or start afresh with --fresh",
                 )
             )
-        for path in sorted(folder.glob("*part-*.parquet*")):
-            if path.name.startswith(".") or int(path.stem.removeprefix("part-")) >= self.parts:
+        for path in sorted(folder.iterdir()):
+            named = PART.fullmatch(path.name)
+            if named and (named["hidden"] or int(named["number"]) >= self.parts):
                 disk.remove(path)
 
     def part(self, number: int) -> Path:
@@ -41,23 +47,16 @@ class PartsWriter:
         return self.folder / f"part-{number:06d}.parquet"
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Take rows."""
+        """Take rows; those with other columns, after a change of the settings, begin another part."""
+        if self.frames and self.frames[0].schema != frame.schema:
+            self.close_part()
         self.frames.append(frame)
 
     def flush(self, final: bool) -> State:
         """Close a part that is full, or the last one; what remains is in the state."""
         rows = sum(frame.height for frame in self.frames)
         if rows >= self.part_records or (final and rows):
-            try:
-                self.close_part()
-            except OSError as error:
-                do = "make room, and start again: it goes on from the last checkpoint"
-                raise ConnectError(
-                    tell(
-                        str(self.part(self.parts)), found=error.strerror or str(error), wanted="room for a part", do=do
-                    ),
-                    retry=True,
-                ) from error
+            self.close_part()
         remainder = io.BytesIO()
         if self.frames:
             self.frames = [pl.concat(self.frames, rechunk=True)]
@@ -69,18 +68,29 @@ class PartsWriter:
         content = io.BytesIO()
         pl.concat(self.frames, rechunk=True).write_parquet(content)
         hidden = self.folder / f".{self.part(self.parts).name}"
+        try:
+            self.put(hidden, content.getvalue())
+        except OSError as error:
+            with suppress(OSError):
+                self.disk.remove(hidden)
+            do = "make room, and start again: it goes on from the last checkpoint"
+            place, found = str(self.part(self.parts)), error.strerror or str(error)
+            raise ConnectError(tell(place, found=found, wanted="room for a part", do=do), retry=True) from error
+        self.parts += 1
+        self.frames = []
+
+    def put(self, hidden: Path, content: bytes) -> None:
+        """Write the next part under a hidden name, then rename it."""
         if hidden.exists():
             self.disk.remove(hidden)
         descriptor = self.disk.open(hidden)
         try:
-            self.disk.write(descriptor, content.getvalue())
+            self.disk.write(descriptor, content)
             self.disk.sync(descriptor)
         finally:
             self.disk.close(descriptor)
         self.disk.replace(hidden, self.part(self.parts))
         self.disk.sync_folder(self.folder)
-        self.parts += 1
-        self.frames = []
 
     def close(self) -> None:
         """Nothing stays open."""

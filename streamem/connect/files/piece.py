@@ -1,5 +1,6 @@
 """Some thousand records, framed and parsed at once; batches are cut from pieces and do not depend on their size."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,12 @@ class Piece:
         """Return the parsed records from number `start` to before `stop`."""
         if self.rejected:
             start, stop = np.searchsorted(self.frame[ROW].to_numpy(), [start, stop]).tolist()
-        return self.frame[start:stop]
+        return self.frame.slice(start, stop - start)
+
+    def fallen(self, start: int, stop: int) -> Sequence[tuple[int, str]]:
+        """Return the rejected ones from number `start` to before `stop`."""
+        first, last = (bisect_left(self.rejected, number, key=lambda one: one[0]) for number in (start, stop))
+        return self.rejected[first:last]
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,7 @@ def batch_of(slices: Sequence[Slice], number: int) -> Batch:
     rejected = tuple(
         Rejected(one.piece.original(index), "source", message)
         for one in slices
-        for index, message in one.piece.rejected
-        if one.start <= index < one.stop
+        for index, message in one.piece.fallen(one.start, one.stop)
     )
     records = sum(one.stop - one.start for one in slices)
     return Batch(frame, number, last.piece.where(last.stop), records, original, rejected)

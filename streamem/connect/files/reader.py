@@ -1,17 +1,20 @@
 """Files being read: pieces in, batches out, cut by count across pieces and files."""
 
-import os
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from streamem.connect.ahead import ahead
 from streamem.connect.files import listing, schema
-from streamem.connect.files.bytestream import HEAD, ByteStream, head, open_stream
+from streamem.connect.files.bytestream import HEAD, ByteStream, head, open_stream, size_of
 from streamem.connect.files.parquet import ParquetFile, parquet_schema
 from streamem.connect.files.piece import Piece, Slice, batch_of
-from streamem.connect.files.text import TextFile, TextFormat
+from streamem.connect.files.text import TextFile
+from streamem.connect.files.written import TextFormat
+from streamem.errors import ConnectError, DataError, tell
 from streamem.stream.batch import Batch, Position
 from streamem.stream.protocol import Columns, Cuts, Resume, World
 
@@ -35,7 +38,8 @@ class FilesReader:
         self.source, self.kind, self.world, self.cuts, self.columns = source, kind, world, cuts, columns
         separator = source.separator or ("\t" if source.paths[0].endswith((".tsv", ".tsv.gz", ".tsv.zst")) else ",")
         self.text = TextFormat(kind, separator, source.null_values)
-        self.files = listing.find(source.paths, source.order)
+        read = [entry[0] for entry in resume.position["finished"]] + [resume.position["path"]] if resume else []
+        self.files = listing.find(source.paths, source.order, read)
         self.number = resume.number if resume else 0
         self.resume = resume.position if resume else None
         self.first = listing.check_known(self.files, resume.position) if resume else 0
@@ -43,9 +47,12 @@ class FilesReader:
         if resume:
             self.finished = tuple(listing.Known(*entry) for entry in resume.position["finished"])
         self.file: TextFile | ParquetFile | None = None
-        self.standard_input = open_stream("-")
+        self.standard_input = open_stream("-") if "-" in self.files else None
+        self.endless = source.follow or "-" in self.files
+        self.bytes_total = 0 if self.endless else sum(size_of(path) for path in self.files)
         self.bytes_before = sum(known.size for known in self.finished)
         self.schema = resume.schema if resume else self.settle()
+        self.coming: Generator[Piece | None] | None = None
         self.began: tuple[float, float] | None = None
 
     def settle(self) -> pl.Schema:
@@ -57,10 +64,10 @@ class FilesReader:
             for path in self.files:
                 stream = self.stream(path)
                 try:
-                    sample, inferred = self.text.sample(stream)
+                    sample, inferred = self.text.sample(stream, final=not self.source.follow)
                 finally:
                     stream.close()
-                if sample.height:
+                if inferred:
                     return schema.settle(sample, inferred, declared, numbers, path)
             if not self.source.follow or self.world.wait(POLL_SECONDS):
                 return schema.settle(pl.DataFrame(), {}, declared, numbers, ", ".join(self.source.paths))
@@ -68,27 +75,39 @@ class FilesReader:
     @property
     def done(self) -> float | None:
         """The share of the bytes read so far; None for input without an end."""
-        if self.source.follow or "-" in self.files:
+        if self.endless:
             return None
-        total = sum(os.path.getsize(path) for path in self.files)
-        read = self.bytes_before + (self.file.raw_offset if self.file else 0)
-        return min(1.0, read / total) if total else 1.0
+        file = self.file  # the thread that reads ahead may take it away
+        read = self.bytes_before + (file.raw_offset if file else 0)
+        return min(1.0, read / self.bytes_total) if self.bytes_total else 1.0
 
     def commit(self, position: Position) -> None:
         """Files need not be told."""
 
     def close(self) -> None:
-        """Close the file that is being read."""
+        """End the reading ahead, and close the file that is being read."""
+        if self.coming is not None:
+            self.coming.close()
         if self.file is not None:
             self.file.close()
 
     def __iter__(self) -> Iterator[Batch | None]:
-        """Yield batches; the last one of the input is short."""
+        """Yield batches; the last one of the input is short, and the one before damage."""
         waiting: list[Slice] = []
+        damage: DataError | None = None
         held = 0
         left = self.cuts.limit
         oldest = 0.0
-        for piece in self.pieces():
+        # what has no end is read when it is asked for: a thread could hang there, or be ahead of the clock
+        self.coming = self.pieces() if self.endless else ahead(self.pieces())
+        while True:
+            try:
+                piece = next(self.coming)
+            except StopIteration:
+                break
+            except DataError as error:
+                damage = error
+                break
             at = 0
             while piece is not None and at < piece.count:
                 want = self.cuts.max_records if left is None else min(self.cuts.max_records, left)
@@ -115,6 +134,8 @@ class FilesReader:
                     yield None
         if waiting and not self.world.stopping.is_set():
             yield from self.release(waiting)
+        if damage is not None and not self.world.stopping.is_set():
+            raise damage
 
     def release(self, slices: list[Slice]) -> Generator[Batch, None, bool]:
         """Yield the batch of some slices when it is due; return False when the run was asked to stop before."""
@@ -137,7 +158,7 @@ class FilesReader:
         wait = wall + (seconds(times[-1], unit) - event) / speed - self.world.monotonic()
         return wait <= 0 or not self.world.wait(wait)
 
-    def pieces(self) -> Iterator[Piece | None]:
+    def pieces(self) -> Generator[Piece | None]:
         """Yield the pieces of all files in order, and None whenever a followed file has nothing more for now."""
         index = self.first
         offset, record = (self.resume["offset"], self.resume["record"]) if self.resume else (0, 0)
@@ -150,12 +171,19 @@ class FilesReader:
                 yield None
                 if self.world.wait(POLL_SECONDS):
                     return
-                self.files = listing.find(self.source.paths, self.source.order)
+                if self.file.raw_offset > size_of(path):
+                    found, do = "a file shorter than what was read of it", "restore it, or start afresh with --fresh"
+                    raise ConnectError(tell(path, found=found, wanted="a file that only grows", do=do))
+                read = self.files[: index + 1]
+                self.files = listing.find(self.source.paths, self.source.order, read)
+                listing.check_order(self.files, read)
                 last = index == len(self.files) - 1
                 yield from self.file.pieces(final=not last)
             self.file.close()
             if index < len(self.files) - 1:
                 known = listing.Known.of(path)
+                if self.kind != "parquet" and path != "-":
+                    known = replace(known, size=self.file.raw_offset)
                 self.finished = (*self.finished, known)
                 self.bytes_before += known.size
                 self.file = None
@@ -170,13 +198,14 @@ class FilesReader:
             # of a plain text file as much is known as was read: it may grow
             size = known.size if self.kind == "parquet" or path.endswith((".gz", ".zst")) else offset
             length = min(size, HEAD)
-            digest = known.head if length == min(known.size, HEAD) else head(path, length)
+            same = path == "-" or length == min(known.size, HEAD)
+            digest = known.head if same else head(path, length)
             return {
                 "path": path,
                 "offset": offset,
                 "record": record,
                 "size": size,
-                "head": 0 if path == "-" else digest,
+                "head": digest,
                 "finished": finished,
             }
 
@@ -190,13 +219,17 @@ class FilesReader:
 
     def stream(self, path: str) -> ByteStream:
         """Return a file from its beginning; standard input as it is."""
-        return self.standard_input if path == "-" else open_stream(path)
+        return self.standard_input if self.standard_input and path == "-" else open_stream(path)
 
 
 def seconds(value: Any, unit: float) -> float:
     """Return a time as seconds since the epoch; ISO 8601 text and times without a zone count as UTC."""
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            do = "mend the record, or replay without speed"
+            raise DataError(tell("time", found=repr(value), wanted="a time in ISO 8601", do=do)) from error
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, datetime):

@@ -29,8 +29,6 @@ def infer_csv(content: bytes, names: Sequence[str], separator: str, null_values:
         schema=dict.fromkeys(names, pl.String()),
         separator=separator,
         null_values=list(null_values) or None,
-        truncate_ragged_lines=True,
-        missing_columns="insert",
         encoding="utf8-lossy",
     )
 
@@ -53,14 +51,25 @@ def infer_ndjson(records: Sequence[bytes]) -> tuple[pl.DataFrame, dict[str, pl.D
     for record in records:
         try:
             value = json.loads(record, parse_constant=lambda _: None)
-        except ValueError:
+            if isinstance(value, dict):
+                json.dumps(value, allow_nan=False)
+                good.append(value)
+        except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict):
-            good.append(json.dumps(value).encode())
-    if not good:
-        return pl.DataFrame(), {}
-    frame = pl.read_ndjson(b"\n".join(good), infer_schema_length=None)
+    names = dict.fromkeys(name for value in good for name in value)
+    columns = [of_values(name, [value.get(name) for value in good]) for name in names]
+    frame = pl.DataFrame(columns)
     return frame, dict(frame.schema)
+
+
+def of_values(name: str, values: Sequence[object]) -> pl.Series:
+    """Return the column of some JSON values; text where their types do not go together."""
+    content = b"\n".join(json.dumps({name: value}).encode() for value in values)
+    try:
+        return pl.read_ndjson(content, infer_schema_length=None)[name]
+    except pl.exceptions.PolarsError:
+        texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        return pl.Series(name, texts, pl.String())
 
 
 def settle(
@@ -83,7 +92,8 @@ def settle(
         There is no column at all.
     """
     if not inferred:
-        raise DataError(tell(place, found="no records", wanted="at least one", do="look at the file"))
+        found = "no records, or none that can be read"
+        raise DataError(tell(place, found=found, wanted="at least one", do="look at the file, and at format:"))
     for name in declared:
         if name not in inferred:
             raise ConfigError(

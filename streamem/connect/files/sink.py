@@ -62,26 +62,29 @@ class FilesSink:
             raise ConfigError(tell("sink.path", found=self.path, wanted="an output that can be cut back", do=do))
         if self.path == "-":
             return OutputWriter(kind)
-        if state is None and self.stands(kind):
-            raise ConfigError(
-                tell(
-                    self.path,
-                    found="an earlier output, and no checkpoint that speaks of it",
-                    wanted="nothing there, or a checkpoint",
-                    do="run with --fresh, which moves it aside, or choose another path",
-                )
-            )
         try:
+            if state is None and self.stands(kind):
+                raise ConfigError(
+                    tell(
+                        self.path,
+                        found="an earlier output, and no checkpoint that speaks of it",
+                        wanted="nothing there, or a checkpoint",
+                        do="run with --fresh, which moves it aside, or choose another path",
+                    )
+                )
             if kind == "parquet":
                 return PartsWriter(world.disk, path, self.part_records, state)
             return LineWriter(world.disk, path, kind, state)
+        except ConnectError:
+            raise
         except OSError as error:
-            if isinstance(error, ConnectError):
-                raise
-            do = "look at the folder and its rights, or choose another path"
-            raise ConnectError(
-                tell(self.path, found=error.strerror or str(error), wanted="an output that can be written", do=do)
-            ) from error
+            raise self.unwritable(error) from error
+
+    def unwritable(self, error: OSError) -> ConnectError:
+        """Return the error for an output that the system does not let us write."""
+        do = "look at the folder and its rights, or choose another path"
+        found = error.strerror or str(error)
+        return ConnectError(tell(self.path, found=found, wanted="an output that can be written", do=do))
 
     def stands(self, kind: str) -> bool:
         """Whether there is earlier output; an empty file is none."""
@@ -92,4 +95,9 @@ class FilesSink:
 
     def move_aside(self, world: World) -> list[str]:
         """Rename earlier output to the first free of ``.1``, ``.2``…, and return the new name."""
-        return [move_aside(world.disk, Path(self.path))] if self.path != "-" and self.stands(self.kind) else []
+        if self.path == "-":
+            return []
+        try:
+            return [move_aside(world.disk, Path(self.path))] if self.stands(self.kind) else []
+        except OSError as error:
+            raise self.unwritable(error) from error

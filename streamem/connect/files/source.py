@@ -99,7 +99,23 @@ class FilesSource:
                     do="set format: or narrow the paths",
                 )
             )
-        return FilesReader(self, kinds.pop(), world, cuts, columns, resume)
+        kind = kinds.pop()
+        self.check_kind(kind)
+        return FilesReader(self, kind, world, cuts, columns, resume)
+
+    def check_kind(self, kind: Format) -> None:
+        """Raise ConfigError for settings that would do nothing with files of a format."""
+        problems = [
+            (kind == "parquet" and bool(self.schema), "schema", "CSV or NDJSON: Parquet files have their own"),
+            (kind == "parquet" and not self.resumable, "paths: -", "files: Parquet cannot be read from standard input"),
+            (kind != "csv" and self.separator is not None, "separator", "CSV"),
+            (kind != "csv" and bool(self.null_values), "null_values", "CSV"),
+        ]
+        for wrong, setting, wanted in problems:
+            if wrong:
+                raise ConfigError(
+                    tell(f"source.{setting}", found=f"the format {kind}", wanted=wanted, do="take it out")
+                )
 
     def check(self, cuts: Cuts, columns: Columns, resume: Resume | None) -> None:
         """Raise ConfigError for settings that contradict each other."""
@@ -115,7 +131,8 @@ class FilesSource:
              "a source that can be read again", "leave checkpoint: out, or read files"),
             (self.follow and not self.resumable, "source.follow", "standard input", "files",
              "leave follow out: standard input is read as it comes"),
-            (len(self.separator or ",") != 1, "source.separator", repr(self.separator), "one character",
+            (len((self.separator or ",").encode()) != 1 or self.separator in ('"', "\n", "\r"),
+             "source.separator", repr(self.separator), "one ASCII character, no quote",
              'write for example ";"'),
         ]  # fmt: skip
         for wrong, place, found, wanted, do in problems:

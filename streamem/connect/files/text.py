@@ -1,83 +1,24 @@
 """Pieces of CSV and NDJSON files."""
 
-import csv
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from streamem.connect.files import framing, schema
+from streamem.connect.files import framing
 from streamem.connect.files.bytestream import ByteStream
 from streamem.connect.files.parse import Csv, Ndjson, Parser, parse
 from streamem.connect.files.piece import Piece
+from streamem.connect.files.written import ENCODING_MARK, TextFormat, header, whole
 from streamem.errors import DataError, nearest, tell
 from streamem.stream.batch import ROW, Record
 
-__all__ = ["TextFile", "TextFormat"]
-
-ENCODING_MARK = b"\xef\xbb\xbf"
+__all__ = ["TextFile"]
 
 LONGEST_LINE = 64 << 20
 """Bytes without a newline that are still taken for a record."""
-
-
-@dataclass(frozen=True)
-class TextFormat:
-    """How the records of all files of a source are written."""
-
-    kind: str
-    separator: str
-    null_values: Sequence[str]
-
-    def frames(self, data: bytes, *, final: bool) -> framing.Frames:
-        """Return where the records of `data` are."""
-        if self.kind == "csv":
-            return framing.csv_records(data, self.separator, final=final)
-        return framing.lines(data, final=final)
-
-    def sample(self, stream: ByteStream) -> tuple[pl.DataFrame, dict[str, pl.DataType]]:
-        """Return the first 10,000 records of a stream and the types in them, and leave the stream at its beginning."""
-        names: list[str] = []
-        data, begin, frames = b"", 0, framing.NONE
-        while len(frames.ends) < schema.RECORDS:
-            try:
-                more = stream.read()
-            except DataError:
-                break  # the reader meets the damage again, after the records before it
-            data += more
-            names, begin = header(stream.path, data, self.separator, final=not more) if self.kind == "csv" else ([], 0)
-            frames = self.frames(data[begin:], final=not more)
-            if not more:
-                break
-        stream.give_back(data)
-        body = data[begin:]
-        records = [body[a:b] for a, b in zip(frames.starts[: schema.RECORDS], frames.ends, strict=False)]
-        if self.kind == "ndjson":
-            return schema.infer_ndjson(records)
-        frame = schema.infer_csv(b"".join(records), names, self.separator, self.null_values)
-        return frame, schema.csv_types(frame)
-
-
-def header(path: str, data: bytes, separator: str, *, final: bool) -> tuple[list[str], int]:
-    """Return the names in the first record of CSV data, and where it ends; none while it is not there as a whole.
-
-    Raises
-    ------
-    DataError
-        It names a column twice, or not at all.
-    """
-    frames = framing.csv_records(data, separator, final=final)
-    if not len(frames.ends):
-        return [], 0
-    line = data[frames.starts[0] : frames.ends[0]].removeprefix(ENCODING_MARK).decode("utf-8", errors="replace")
-    names = next(csv.reader(io.StringIO(line), delimiter=separator))
-    if len(set(names)) < len(names) or "" in names:
-        wanted, do = "a name of its own for each column", "mend the header"
-        raise DataError(tell(f"header of {path}", found=line.strip(), wanted=wanted, do=do))
-    return names, int(frames.ends[0])
 
 
 @dataclass
@@ -104,23 +45,40 @@ class TextFile:
         self.stream = stream
         self.record = record
         self.rest = b""
-        self.parser: Parser = Ndjson(self.wanted)
-        if self.text.kind == "csv":
-            data, begin = b"", 0
-            while not begin and (more := stream.read()):
+        self.offset = offset
+        self.parser: Parser | None = None
+
+    def begin(self, *, final: bool) -> bool:
+        """Read the mark of the encoding and the header; return False while they are not there as a whole."""
+        data, at, names = b"", 0, [""]
+        more = b"more"
+        wanted = LONGEST_LINE if self.text.kind == "csv" else len(ENCODING_MARK)
+        try:
+            while more and len(data) < wanted:
+                more = self.stream.read()
                 data += more
-                names, begin = header(self.path, data, self.text.separator, final=False)
-            if not begin:
-                names, begin = header(self.path, data, self.text.separator, final=True)
-            self.parser = self.csv(names)
-            stream.give_back(data)
-            offset = max(offset, begin)
-        stream.skip(offset)
+                at = len(ENCODING_MARK) if data.startswith(ENCODING_MARK) else 0
+                if self.text.kind == "csv":
+                    names, length = header(self.path, data[at:], self.text.separator, final=final and not more)
+                    if length:
+                        at += length
+                        break
+        finally:
+            self.stream.give_back(data)
+        if not data or not names:
+            if len(data) >= LONGEST_LINE:
+                raise self.endless()
+            return False
+        if self.text.kind == "ndjson" and not final and data == ENCODING_MARK[: len(data)]:
+            return False
+        self.parser = self.csv(names) if self.text.kind == "csv" else Ndjson(self.wanted)
+        self.stream.skip(max(self.offset, at))
+        return True
 
     def csv(self, names: list[str]) -> Csv:
         """Return the parser for a CSV file with this header."""
         for column in self.wanted:
-            if names and column not in names:
+            if column not in names:
                 raise DataError(
                     tell(
                         f"header of {self.path}",
@@ -136,6 +94,8 @@ class TextFile:
 
         Damage in a compressed file is raised after the whole records before it.
         """
+        if self.parser is None and not self.begin(final=final):
+            return
         while True:
             damage: DataError | None = None
             try:
@@ -173,16 +133,16 @@ class TextFile:
         starts, ends, first = frames.starts, frames.ends, self.record
         count = len(ends)
         self.record += count
-        if first == 0 and self.text.kind == "ndjson" and data.startswith(ENCODING_MARK) and base == 0:
-            starts = starts.copy()
-            starts[0] += len(ENCODING_MARK)
+        assert self.parser is not None  # noqa: S101  set by begin
         bad = self.ragged(frames)
         rows = np.delete(np.arange(count), [index for index, _ in bad]) if bad else np.arange(count)
-        gaps = bool(bad) or bool(starts[0]) or not np.array_equal(starts[1:], ends[:-1])
+        gaps = bool(bad) or (frames.stray is not None and bool(frames.stray.any()))
+        gaps = gaps or not np.array_equal(starts[1:], ends[:-1])
+        separator = self.text.separator
 
         def records(start: int, stop: int) -> bytes:
             if gaps:
-                return b"".join(data[starts[n] : ends[n]] for n in rows[start:stop])
+                return b"".join(whole(data, frames, n, separator) for n in rows[start:stop])
             return data[starts[start] : ends[stop - 1]]
 
         frame, unparsed = parse(self.parser, records, len(rows))
@@ -192,7 +152,7 @@ class TextFile:
         path = self.path
 
         def original(index: int) -> Record:
-            value = data[starts[index] : ends[index]].rstrip(b"\r\n")
+            value = data[starts[index] : ends[index]].removesuffix(b"\n").removesuffix(b"\r")
             return Record(value, {"path": path, "record": first + index + 1})
 
         def where(taken: int) -> Mapping[str, Any]:

@@ -1,0 +1,29 @@
+"""Work done in another thread while the consumer is busy: parsing and writing release the GIL."""
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["ahead"]
+
+Item = TypeVar("Item")
+
+END = object()
+
+
+def ahead(items: Iterator[Item]) -> Generator[Item]:
+    """Yield the items of an iterator, each made while the one before is in use.
+
+    One item ahead, in order; an exception comes where its item would have come. When the consumer stops early, the
+    thread ends with the item it is at.
+
+    Examples
+    --------
+    >>> list(ahead(iter("abc")))
+    ['a', 'b', 'c']
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as worker:
+        coming = worker.submit(next, items, END)
+        while (item := coming.result()) is not END:
+            coming = worker.submit(next, items, END)
+            yield item  # type: ignore[misc]
