@@ -7,7 +7,7 @@ chosen call, or forgets everything that was not synced, as a machine does that l
 import os
 from pathlib import Path
 
-__all__ = ["Disk", "move_aside"]
+__all__ = ["Disk", "UnsyncedDisk", "move_aside"]
 
 
 class Disk:
@@ -54,6 +54,19 @@ class Disk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+class UnsyncedDisk(Disk):
+    """Leaves it to the system when things reach the disk, as most programs do.
+
+    For a run without a checkpoint: after a crash it could not go on anyway.
+    """
+
+    def sync(self, descriptor: int) -> None:
+        """Do nothing."""
+
+    def sync_folder(self, path: Path) -> None:
+        """Do nothing."""
 
 
 def move_aside(disk: Disk, path: Path) -> str:

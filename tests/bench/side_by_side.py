@@ -37,14 +37,21 @@ class Comparison:
     def __str__(self) -> str:
         goal = f"floor {self.floor:g}" + ("" if self.aim is None else f", aim {self.aim:g}")
         verdict = "ok" if self.holds else "SHORT"
-        return f"{self.name:<44} {self.ours:>11.3f} {self.peer:>11.3f} {self.unit:<10} {self.ratio:>7.2f}x  {goal:<20} {verdict}"
+        figures = f"{self.ours:>11.3f} {self.peer:>11.3f} {self.unit:<10} {self.ratio:>7.2f}x"
+        return f"{self.name:<44} {figures}  {goal:<20} {verdict}"
 
 
-def in_turn(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Return the best seconds of each; the first round of both only warms caches and compiles."""
+def in_turn(
+    ours: Callable[[], object], peer: Callable[[], object], rounds: int, before: Callable[[], object] = lambda: None
+) -> tuple[float, float]:
+    """Return the best seconds of each; the first round of both only warms caches and compiles.
+
+    `before` clears up before every run, and is not timed.
+    """
     best = [float("inf"), float("inf")]
     for turn in range(rounds + 1):
         for index, work in enumerate((ours, peer)):
+            before()
             start = time.perf_counter()
             work()
             if turn:
