@@ -1,0 +1,76 @@
+"""`tests.kill` with small numbers, and what a machine without power leaves."""
+
+from dataclasses import replace
+
+import pytest
+
+from streamem.config import load
+from streamem.errors import StreamemError
+from streamem.stream.protocol import World
+from tests.kill.campaign import campaign
+from tests.kill.child import PHASES
+from tests.kill.power import LosingDisk, PowerCut, without_syncs
+from tests.kill.scenario import outputs, parameters, write_scenario
+
+
+def test_kills_at_every_point_lose_nothing_and_repeat_nothing(tmp_path):
+    report = campaign(tmp_path, times=2 * len(PHASES), seed=3)
+    assert report.kills.total() == 2 * len(PHASES)
+    assert set(report.kills) >= set(PHASES)
+    assert report.holds, report
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What an undisturbed run over the first 1,500 records leaves, and how many calls to the disk it makes."""
+    file = write_scenario(tmp_path_factory.mktemp("power") / "undisturbed")
+    disk = LosingDisk()
+    run(file, disk)
+    return outputs(file.parent), parameters(file.parent), disk.calls
+
+
+def run(file, disk):
+    load(str(file), []).pipeline(world=replace(World(), disk=disk)).run(limit=1500)
+
+
+def test_losing_what_was_not_synced_at_any_call_changes_nothing(tmp_path, undisturbed):
+    expected, bits, calls = undisturbed
+    assert calls > 60
+    for call in range(0, calls, 3):
+        file = write_scenario(tmp_path / str(call))
+        disk = LosingDisk(call)
+        with pytest.raises(PowerCut):
+            run(file, disk)
+        disk.lose()
+        done = load(str(file), []).pipeline(world=World())
+        # the limit counts the records of a run: go on to where the undisturbed one ended
+        before = records_done(file.parent)
+        if before < 1500:
+            done.run(limit=1500 - before)
+        assert outputs(file.parent) == expected, f"call {call}"
+        assert parameters(file.parent) == bits, f"call {call}"
+
+
+def records_done(folder):
+    """Return how many records the checkpoint of a folder speaks of."""
+    from streamem.stream.checkpoint import read_checkpoint
+
+    found = read_checkpoint(folder / "state")
+    return found.records if found else 0
+
+
+def test_a_program_that_does_not_sync_is_found_out(tmp_path, undisturbed):
+    expected, _, calls = undisturbed
+    differs = 0
+    for call in range(calls // 2, calls, 5):
+        file = write_scenario(tmp_path / str(call))
+        disk = without_syncs(LosingDisk(call))
+        with pytest.raises(PowerCut):
+            run(file, disk)
+        disk.lose()
+        try:
+            load(str(file), []).pipeline(world=World()).run(limit=max(1, 1500 - records_done(file.parent)))
+            differs += outputs(file.parent) != expected
+        except StreamemError:
+            differs += 1
+    assert differs > 0
