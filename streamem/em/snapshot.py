@@ -298,7 +298,7 @@ def arrays_of(tree: Any) -> dict[str, Any]:
             continue
         try:
             array = np.array(value, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise unreadable(f"{name} that is not an array of numbers", "equally long rows of numbers") from error
         if not np.isfinite(array).all():
             raise unreadable(f"a number in {name} that is not finite", "finite numbers")
@@ -309,7 +309,9 @@ def arrays_of(tree: Any) -> dict[str, Any]:
 def number(name: str, value: Any) -> Any:
     """Return a counter of a snapshot, checked."""
     whole = name in ("records_seen", "update")
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not np.isfinite(value):
+    right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    # an integer beyond 2^63 has no place in a counter, and numpy no name for it
+    if not right or not abs(value) < 2**63:
         raise unreadable(f"{name}: {value!r}", "a whole number" if whole else "a finite number")
     if name != "log_likelihood" and value < 0:
         raise unreadable(f"{name}: {value!r}", "a number of at least 0")

@@ -24,7 +24,7 @@ TOLERANCE = 1e-6
 
 
 def start(model: Mixture, observations: Observations, rng: np.random.Generator) -> MixtureParameters:
-    """Return parameters fitted to the warm-up rows.
+    """Return parameters fitted to the warm-up rows; components are numbered by their shares, largest first.
 
     Parameters
     ----------
@@ -48,7 +48,9 @@ def start(model: Mixture, observations: Observations, rng: np.random.Generator) 
     for count, iterations in STAGES:
         fitted = [batch_em(model, candidate, observations, iterations) for candidate in candidates[:count]]
         candidates = [parameters for parameters, _ in sorted(fitted, key=lambda pair: -pair[1])]
-    return batch_em(model, candidates[0], observations)[0]
+    best, _ = batch_em(model, candidates[0], observations)
+    # candidates that found the same optimum number it differently, and which of them wins is a matter of rounding
+    return model.relabel(best, np.argsort(-best.weights, kind="stable"))
 
 
 def cluster(

@@ -1,4 +1,4 @@
-"""``python -m tests.kill --source files --sink files --times N --seed S``: kill -9, start again, compare; exit 1 if lost."""
+"""``python -m tests.kill --times N --seed S``: kill -9, start again, compare with an undisturbed run."""
 
 import argparse
 import os

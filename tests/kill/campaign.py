@@ -64,7 +64,7 @@ def finished(child: int) -> bool:
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return False
-    assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, f"a run failed with status {status}"
+    assert os.waitstatus_to_exitcode(status) == 0, f"a run failed with status {status}"
     return True
 
 
@@ -116,9 +116,7 @@ def compare(folder: Path, expected: dict[str, bytes], bits: bytes, report: Repor
     report.runs += 1
     report.outputs += sum(found.get(name) != expected.get(name) for name in {*found, *expected})
     report.parameters += parameters(folder) != bits
-    seen = Counter(
-        json.loads(line)["id"] for line in found["posteriors.ndjson"].splitlines()
-    )
+    seen = Counter(json.loads(line)["id"] for line in found["posteriors.ndjson"].splitlines())
     dead = Counter(int(json.loads(line)["value"].split(",")[0]) for line in found["dead_letters.ndjson"].splitlines())
     everything = seen + dead
     report.lost += sum(n not in everything for n in range(RECORDS))

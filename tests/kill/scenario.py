@@ -1,4 +1,4 @@
-"""The pipeline that is killed: every kind of file output, two input files, bad records, a warm-up of several batches."""
+"""The pipeline that is killed: all kinds of file output, two input files, bad records, a warm-up of several batches."""
 
 import gzip
 import zipfile

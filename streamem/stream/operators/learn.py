@@ -1,5 +1,6 @@
 """A model that learns from every micro-batch, and gives every record its posterior."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from streamem.em import AnomalyRank, ExactInertia, GrowingWindow, Observations, OnlineEM, Posterior, Snapshot
-from streamem.errors import ConfigError, tell
+from streamem.errors import ConfigError, ModelError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import at_least
 from streamem.stream.operators.posteriors import LEAST_WINDOW, attach, check_numeric, extended, observe, pack, unpack
@@ -130,7 +131,12 @@ class LearnStep:
     def process(self, batch: Batch) -> list[Batch]:
         """Return the batches that leave, each with its posteriors, and learn from this one."""
         batch, observations = observe(batch, self.features, self._learn.weight, self._learn.name)
-        posteriors = self._posteriors(observations)
+        try:
+            posteriors = self._posteriors(observations)
+        except ModelError as error:
+            # the mathematics knows columns by number only
+            named = re.sub(r"column (\d+) of the features", lambda m: f"feature {self.features[int(m[1])]}", str(error))
+            raise ModelError(f"{self._learn.name}, batch {batch.number}: {named}") from error
         taken = [*self._held, (batch, observations)]
         self._held = []
         if not posteriors and (len(taken) > 1 or batch.frame.height):
@@ -168,7 +174,10 @@ class LearnStep:
 
     def finish(self) -> list[Batch]:
         """Return nothing: rows that are still held are too few for a start, and a ModelError says so."""
-        self._learner.finish()
+        try:
+            self._learner.finish()
+        except ModelError as error:
+            raise ModelError(f"{self._learn.name}: {error}") from error
         return []
 
     def state(self) -> State:
