@@ -34,7 +34,7 @@ def run(file: str, settings: Sequence[str], limit: int | None, fresh: bool, quie
     from streamem.stream.protocol import World
 
     found = load(file, settings)
-    # what was imported stays: without this the garbage collector looks through it again and again, 7 % of a run
+    # what was imported stays: without this the garbage collector looks through it again and again, some 6 % of a run
     gc.collect()
     gc.freeze()
     world = World()

@@ -67,5 +67,8 @@ class ConsoleWriter:
             sys.stdout.flush()
         return State()
 
+    def sync(self) -> None:
+        """Do nothing: a console keeps nothing."""
+
     def close(self) -> None:
         """Leave standard output open."""

@@ -98,5 +98,8 @@ class MemoryWriter:
         """Frames in memory survive nothing."""
         return State()
 
+    def sync(self) -> None:
+        """Do nothing: memory survives nothing."""
+
     def close(self) -> None:
         """Nothing is open."""

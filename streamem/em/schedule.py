@@ -52,7 +52,7 @@ def first_window(free_parameters: int, components: int, columns: int) -> float:
     """Return w0 = min(2p, 15 K (d + 1)): the records that a first estimate needs.
 
     The second bound is for wide data, where 2p would hardly ever learn: at K=7 d=54 one pass over 80,000 records ends
-    .007 nats a record below batch EM, with 10 K (d + 1) .011.
+    .008 nats a record below batch EM, with 10 K (d + 1) .011.
     """
     return float(min(2 * free_parameters, 15 * components * (columns + 1)))
 

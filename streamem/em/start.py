@@ -12,8 +12,8 @@ __all__ = ["batch_em", "start"]
 STAGES = ((30, 5), (5, 20))
 """(candidates, EM iterations): all k-means++ draws get a few iterations, the likeliest of them some more.
 
-With one long run of a single draw a mixture of 16 overlapping components in 8 columns ended .1 to .4 nats a record
-lower; 30 draws with 20 iterations each found the same optima as this, in twice the time.
+Measured on four mixtures of 16 overlapping components in 8 columns: with 10 draws of 20 iterations two of them ended
+.11 and .17 nats a record lower than with 30; this finds what 30 draws of 20 iterations find but for one, in half the time.
 """
 
 LONG = 300

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -173,6 +174,8 @@ class _Run:
         self.last_snapshots = dict(saved.last_snapshots if saved else {})
         self.checkpoint_due = False
         self.changed = False
+        self.keeper: Executor | None = None
+        self.keeping: Future[Position] | None = None
         pipeline.errors.judge(self.rejected, self.records, final=False)
 
     def open_input(self, stack: ExitStack) -> None:
@@ -210,9 +213,17 @@ class _Run:
             writer = sink.open(self.world, self.saved.sinks.get(name) if self.saved else None)
             stack.callback(writer.close)
             self.writers[name] = writer
+        if self.pipeline.checkpoint is not None:
+            self.keeper = stack.enter_context(self.world.keeper())
 
     def go(self) -> Literal["input", "limit", "stop"]:
         """Run to the end of the input, to the limit, or until asked to stop; return which it was."""
+        try:
+            return self._go()
+        finally:
+            self._kept()
+
+    def _go(self) -> Literal["input", "limit", "stop"]:
         ended: Literal["input", "limit", "stop"] = "input"
         if self.saved is None:
             # so that whatever a kill leaves behind, even before the first batch, a checkpoint speaks of it
@@ -339,14 +350,20 @@ class _Run:
         self._judge(final=True)
 
     def _settle(self, *, final: bool = False) -> None:
-        """Flush, checkpoint, commit: in this order, and not while a step holds batches."""
+        """Flush, sync, checkpoint, commit: in this order, and not while a step holds batches.
+
+        From sync on, the next batches are learned meanwhile; the next checkpoint waits for this one.
+        """
         if self.changed and not any(step.holding for step in self.steps.values()):
             self._keep(final=final)
 
     def _keep(self, *, final: bool) -> None:
-        """Flush, checkpoint, commit."""
+        """Flush, and begin to sync and to checkpoint."""
+        self._kept()
         sinks = {name: writer.flush(final) for name, writer in self.writers.items()}
-        if self.pipeline.checkpoint is not None:
+        self.checkpoint_due = False
+        self.changed = False
+        if self.keeper is not None and self.pipeline.checkpoint is not None:
             before = self.saved.sinks if self.saved else {}
             checkpoint = Checkpoint(
                 fingerprint=self.pipeline.fingerprint,
@@ -354,18 +371,29 @@ class _Run:
                 position=self.position,
                 schema=self.reader.schema,
                 records=self.records,
-                rejected=self.rejected,
+                rejected=dict(self.rejected),
                 finished=final,
                 time=iso_time(self.time, self.pipeline.columns),
-                last_snapshots=self.last_snapshots,
+                last_snapshots=dict(self.last_snapshots),
                 steps={name: step.state() for name, step in self.steps.items()},
                 sinks={**before, **sinks},  # an output that is left out of one run goes on in the next
             )
-            write_checkpoint(self.world.disk, Path(self.pipeline.checkpoint.path), checkpoint)
-        if self.position:
-            self.reader.commit(self.position)
-        self.checkpoint_due = False
-        self.changed = False
+            self.keeping = self.keeper.submit(self._sync, Path(self.pipeline.checkpoint.path), checkpoint)
+            if self.keeping.done():
+                self._kept()
+
+    def _sync(self, folder: Path, checkpoint: Checkpoint) -> Position:
+        """Put a checkpoint down once what it tells of is on the disk; in another thread."""
+        for writer in self.writers.values():
+            writer.sync()
+        write_checkpoint(self.world.disk, folder, checkpoint)
+        return checkpoint.position
+
+    def _kept(self) -> None:
+        """Wait for the checkpoint under way, if there is one, and commit what it holds."""
+        keeping, self.keeping = self.keeping, None
+        if keeping is not None and (position := keeping.result()):
+            self.reader.commit(position)
 
     def progress(self) -> Progress:
         return Progress(

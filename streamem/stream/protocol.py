@@ -7,7 +7,8 @@ order: read, operate, write, flush, checkpoint, commit.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,10 +42,20 @@ class State:
 
 @dataclass(frozen=True)
 class World:
-    """What a pipeline touches outside its own memory; tests put their own in its place."""
+    """What a pipeline touches outside its own memory; tests put their own in its place.
+
+    Parameters
+    ----------
+    disk : Disk
+    stopping : threading.Event
+        Set to end a run after the present batch.
+    keeper : callable
+        Makes what runs a checkpoint while the next batches are learned: one thread.
+    """
 
     disk: Disk = field(default_factory=Disk)
     stopping: threading.Event = field(default_factory=threading.Event)
+    keeper: Callable[[], Executor] = lambda: ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
@@ -198,9 +209,16 @@ class Writer(Protocol):
         """Take rows. They may wait in memory until `flush`. Every frame of a writer has the same schema."""
 
     def flush(self, final: bool) -> State:
-        """Put everything taken so far where it survives a crash, and return what `open` needs to go on from here.
+        """Write everything taken so far, and return what `open` needs to go on from here.
 
         `final`: the input has ended, so an unfinished part is closed.
+        """
+
+    def sync(self) -> None:
+        """Return once everything flushed so far survives a crash.
+
+        Called after `flush` and before the checkpoint that tells of it, in another thread: rows may be taken meanwhile,
+        but nothing is flushed.
         """
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,14 +118,28 @@ class LinesWriter:
         content = b"".join(self.waiting)
         self.waiting = []
         self.disk.write(self.descriptor, content)
-        self.disk.sync(self.descriptor)
         self.length += len(content)
         self.lines.journal.append(f"flush {self.lines.path.name}" + (" final" if final else ""))
         return State({"length": self.length})
 
+    def sync(self) -> None:
+        self.disk.sync(self.descriptor)
+
     def close(self) -> None:
         self.disk.close(self.descriptor)
         self.lines.journal.append(f"close {self.lines.path.name}")
+
+
+class AtOnce(Executor):
+    """Runs a checkpoint in the thread that asks for it, so that a journal has one order."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*arguments, **named))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
 
 
 class Watched(Disk):

@@ -14,7 +14,7 @@ from streamem.stream.outputs import Output
 from streamem.stream.pipeline import Pipeline
 from streamem.stream.protocol import Columns, Cuts, World
 from streamem.stream.rejections import Errors
-from tests.stream.fakes import Lines, Rows, Watched, two_clusters
+from tests.stream.fakes import AtOnce, Lines, Rows, Watched, two_clusters
 
 FRAME = two_clusters(1000)
 MODEL = Mixture(components=2)
@@ -55,7 +55,7 @@ class Place:
             columns=Columns(time="time"),
             key="device",
             checkpoint=Checkpoints(path=str(self.state), every_batches=2),
-            world=World(disk=Watched(self.journal)),
+            world=World(disk=Watched(self.journal), keeper=AtOnce),
             fingerprint={"model": {"components": 2}, "features": ["x", "y"], "seed": 0},
         )
         return replace(usual, **changes)

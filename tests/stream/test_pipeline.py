@@ -10,7 +10,7 @@ from streamem.errors import ConfigError, ConnectError, DataError, ModelError, Sn
 from streamem.stream.operators import Transform
 from streamem.stream.outputs import Output
 from streamem.stream.protocol import Columns, Cuts, World
-from tests.stream.fakes import Rows, Watched
+from tests.stream.fakes import AtOnce, Rows, Watched
 from tests.stream.pipelines import DROPS_EVERYTHING, FRAME, LEARNERS_IN_A_ROW, ONE_LEARNER, Place
 
 
@@ -119,7 +119,7 @@ def test_a_limit_in_the_warm_up_writes_nothing_and_the_next_run_begins_again(pla
 
 
 def test_a_run_that_is_asked_to_stop_finishes_its_batch_and_checkpoints(place):
-    world = World(disk=Watched(place.journal))
+    world = World(disk=Watched(place.journal), keeper=AtOnce)
     pipeline = place.pipeline(world=world, listener=lambda p: p.batches == 5 and world.stopping.set())
     summary = pipeline.run()
     assert (summary.ended, summary.progress.batches) == ("stop", 5)

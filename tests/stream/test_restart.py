@@ -13,7 +13,7 @@ from streamem.stream.checkpoint import Checkpoints
 from streamem.stream.disk import Disk
 from streamem.stream.protocol import Cuts, World
 from streamem.stream.rejections import Errors
-from tests.stream.fakes import DiedError
+from tests.stream.fakes import AtOnce, DiedError
 from tests.stream.pipelines import BAD_ROWS, DROPS_EVERYTHING, FRAME, LEARNERS_IN_A_ROW, ONE_LEARNER, Place
 
 KINDS = {
@@ -108,7 +108,7 @@ def test_a_run_that_dies_in_any_call_to_the_disk_and_is_started_again_leaves_the
     while True:
         place = Place(tmp_path / f"{calls}")
         try:
-            pipeline(place, "short", world=World(disk=DyingDisk(calls))).run()
+            pipeline(place, "short", world=World(disk=DyingDisk(calls), keeper=AtOnce)).run()
         except DiedError:
             pipeline(place, "short").run(fresh=place.saved is None)
             assert place.left() == undisturbed("short")
@@ -124,7 +124,7 @@ def test_a_run_that_dies_again_and_again_leaves_the_same(tmp_path_factory, undis
     place = Place(tmp_path_factory.mktemp("deaths") / "run")
     for calls, part in deaths:
         try:
-            world = World(disk=DyingDisk(calls, part))
+            world = World(disk=DyingDisk(calls, part), keeper=AtOnce)
             pipeline(place, "bad records", world=world).run(fresh=place.folder.exists() and place.saved is None)
         except DiedError:
             continue
@@ -160,7 +160,7 @@ def test_a_full_disk_is_told_with_its_place_and_the_run_goes_on_after_it(tmp_pat
     place = Place(tmp_path / "run")
     pipeline(place, "one learner").run(limit=500)
     with pytest.raises(ConnectError, match=r"checkpoint.path .*: found No space left on device"):
-        pipeline(place, "one learner", world=World(disk=FullDisk())).run()
+        pipeline(place, "one learner", world=World(disk=FullDisk(), keeper=AtOnce)).run()
     pipeline(place, "one learner").run()
     assert place.left() == undisturbed("one learner")
 

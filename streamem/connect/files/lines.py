@@ -17,7 +17,7 @@ from streamem.stream.protocol import State
 __all__ = ["LineWriter", "Lines", "OutputWriter"]
 
 RECORDS = 8192
-"""Rows serialised at once, whatever the micro-batch is: half the time of pieces of 1,000."""
+"""Rows serialised at once, whatever the micro-batch is: a fifth less time than pieces of 1,000."""
 
 
 class Lines:
@@ -167,9 +167,13 @@ class LineWriter:
         self.length += len(content)
 
     def flush(self, final: bool) -> State:  # noqa: ARG002
-        """Write what waits, and return once it is on the disk."""
+        """Write what waits."""
         self.settle()
         self.put(self.lines.take())
+        return State({"length": self.length, "widths": dict(self.lines.widths), "columns": self.lines.columns})
+
+    def sync(self) -> None:
+        """Return once what was written is on the disk."""
         try:
             self.disk.sync(self.descriptor)
             if self.unnamed:
@@ -180,7 +184,6 @@ class LineWriter:
             raise ConnectError(
                 tell(str(self.path), found=error.strerror or str(error), wanted="the output on the disk", do=do)
             ) from error
-        return State({"length": self.length, "widths": self.lines.widths, "columns": self.lines.columns})
 
     def close(self) -> None:
         """Give the file back."""
@@ -206,6 +209,9 @@ class OutputWriter:
             sys.stdout.buffer.write(self.lines.text(self.lines.take()))
             sys.stdout.buffer.flush()
         return State()
+
+    def sync(self) -> None:
+        """Do nothing: what reads standard output has it."""
 
     def close(self) -> None:
         """Leave standard output open."""
