@@ -13,7 +13,8 @@ STAGES = ((30, 5), (5, 20))
 """(candidates, EM iterations): all k-means++ draws get a few iterations, the likeliest of them some more.
 
 Measured on four mixtures of 16 overlapping components in 8 columns: with 10 draws of 20 iterations two of them ended
-.11 and .17 nats a record lower than with 30; this finds what 30 draws of 20 iterations find but for one, in half the time.
+.11 and .17 nats a record lower than with 30; this finds what 30 draws of 20 iterations find but for one, in half
+the time.
 """
 
 LONG = 300

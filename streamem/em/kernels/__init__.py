@@ -28,7 +28,7 @@ def compiled_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` to be pasted into the kernels that call it: up to a quarter faster where it is called in a loop."""
+    """Return `function` to be pasted into the kernels that call it: up to a quarter faster in a loop."""
     made: Callable[..., Any] = numba.njit(inline="always")(function)
     return made
 

@@ -15,8 +15,8 @@ LN2_LOW = 1.90821492927058770002e-10
 def exp_of_negative(x, exponent_bits, exponent, out, n):  # type: ignore[no-untyped-def]
     """Write exp(x) for x <= 0 to `out`; below -700 it is zero.
 
-    The C library's exp is a call a value and stops vectorisation. This one (range reduction by ln 2 in two parts, Taylor
-    to the 12th power on [-0.35, 0.35]) is within two units in the last place.
+    The C library's exp is a call a value and stops vectorisation. This one (range reduction by ln 2 in two parts,
+    Taylor to the 12th power on [-0.35, 0.35]) is within two units in the last place.
     """
     for b in range(n):
         v = max(x[b], -708.0)
