@@ -4,7 +4,7 @@ import pytest
 
 from streamem.connect.files.reader import POLL_SECONDS
 from streamem.errors import ConnectError, DataError
-from streamem.stream.protocol import Columns
+from streamem.stream.protocol import Columns, Resume
 from tests.connect.reading import Clock, opened, values
 
 
@@ -104,3 +104,44 @@ def test_a_replay_refuses_a_time_that_is_none(tmp_path):
     (tmp_path / "a.csv").write_text("t\nnoon\n")
     with pytest.raises(DataError, match="ISO 8601"):
         replayed(tmp_path / "a.csv", 1.0, Columns(time="t"))
+
+
+@pytest.mark.parametrize("content", ["x\n7\n", "x\n7\n8\n9\n"])
+def test_a_followed_file_that_is_replaced_is_refused(tmp_path, content):
+    path, other = tmp_path / "a.csv", tmp_path / "other"
+    path.write_text("x\n1\n")
+    other.write_text(content)
+    with pytest.raises(ConnectError, match=r"a\.csv: found another file of this name"):
+        followed([path], [lambda: other.replace(path), lambda: None])
+
+
+def test_a_first_record_may_come_in_a_file_that_is_not_there_yet(tmp_path):
+    (tmp_path / "1.csv").write_text("")
+    grown = [lambda: (tmp_path / "2.csv").write_text("x\n1\n"), lambda: None]
+    assert values(followed([tmp_path / "*.csv"], grown, size=1)) == [1.0]
+
+
+def test_a_last_record_without_an_end_that_goes_on_while_it_is_followed_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x\n1\n2")
+    reader = opened([path])
+    (found,) = reader
+    reader.close()
+    with pytest.raises(ConnectError, match="found more of a record that was read as the last"):
+        followed([path], [lambda: append(path, "3\n")], resume=Resume(found.position, reader.schema, 1))
+
+
+@pytest.mark.parametrize("times", ["0\n60000000000", "inf\n1", "NaN\n1"])
+def test_a_replay_of_times_that_no_clock_reaches(tmp_path, times):
+    (tmp_path / "a.csv").write_text(f"t\n{times}\n")
+    if times.startswith("0"):
+        with pytest.raises(DataError, match=r"time: found 1,901 years to the next batch.*time_unit"):
+            replayed(tmp_path / "a.csv", 1.0, Columns(time="t"))
+    else:
+        assert replayed(tmp_path / "a.csv", 1.0, Columns(time="t")) == [0.0, 0.0]
+
+
+def test_a_replay_by_a_column_that_holds_no_times_is_told(tmp_path):
+    (tmp_path / "a.ndjson").write_text('{"t": [1]}\n')
+    with pytest.raises(DataError, match=r"time: found \[1\]; wanted a time"):
+        replayed(tmp_path / "a.ndjson", 1.0, Columns(time="t"))

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 
 import polars as pl
 import pytest
@@ -12,7 +13,7 @@ from streamem.connect.files import bytestream, parquet
 from streamem.errors import ConfigError, ConnectError, DataError
 from streamem.stream.batch import ROW
 from streamem.stream.protocol import Columns, Resume
-from tests.connect.reading import batches, opened, plain, resumed, values
+from tests.connect.reading import Clock, batches, opened, plain, resumed, values
 
 ROWS = [{"x": n / 4, "n": n, "s": f"t{n}", "q": 'say "a, b"\nagain'} for n in range(57)]
 
@@ -311,3 +312,52 @@ def test_a_compressed_file_without_a_whole_record_is_told_as_damage(tmp_path):
     path.write_bytes(gzip.compress(CSV)[:15])
     with pytest.raises(DataError, match="wanted a whole compressed file"):
         opened([path])
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize(("more", "rest"), [("45\n6\n", None), ("\n6\n", [6.0]), ("\r\n6\n", [6.0])])
+def test_a_last_record_without_an_end_that_went_on_is_refused(tmp_path, name, more, rest):
+    path = tmp_path / name
+    pack = gzip.compress if name.endswith("gz") else bytes
+    path.write_bytes(pack(b"x\n1\n2\n3"))
+    reader = opened([path])
+    (found,) = reader
+    reader.close()
+    assert values([found]) == [1.0, 2.0, 3.0]
+    with path.open("ab") as file:
+        file.write(pack(more.encode()))
+    if rest is None:
+        with pytest.raises(ConnectError, match=rf"{name}, record 3: found more of a record that was read as the last"):
+            resumed([path], found, reader.schema)
+    else:
+        assert values(resumed([path], found, reader.schema)) == rest
+
+
+def test_zeros_behind_a_gzip_member_are_padding(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"x\n1\n") + bytes(600) + gzip.compress(b"2\n") + bytes(600))
+    assert values(batches([path])) == [1.0, 2.0]
+
+
+def test_a_pipe_among_the_paths_is_told(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(ConfigError, match=r"a\.csv: found a pipe or a device; wanted a file"):
+        opened([tmp_path / "a.csv"])
+
+
+def test_a_source_without_paths_is_told():
+    with pytest.raises(ConfigError, match=r"source\.paths: found no path; wanted at least one"):
+        opened([])
+
+
+def test_standard_input_that_gives_nothing_is_left_when_the_run_is_asked_to_stop(monkeypatch):
+    monkeypatch.setattr(bytestream, "POLL_SECONDS", 0)
+    reading, writing = os.pipe()
+    os.write(writing, b"x\n" + b"1\n" * 10_000 + b"2")
+    world = Clock()  # asks to stop at the first wait
+    with open(reading, "rb") as pipe:
+        monkeypatch.setattr("sys.stdin", type("Input", (), {"buffer": pipe}))
+        reader = opened(["-"], format="csv", size=10_001, world=world)
+        assert [batch for batch in reader if batch] == []  # the 2 is not whole
+    os.close(writing)
+    assert world.stopping.is_set()

@@ -263,3 +263,15 @@ def test_memory_gathers_frames():
     assert sink.frame.height == 0
     write(sink, [FRAME, FRAME])
     assert sink.frame["n"].to_list() == [1, 2, 3] * 2
+
+
+@pytest.mark.parametrize(("path", "kind"), [("mine", "ndjson"), ("mine", "csv"), (".", "ndjson"), (".", "parquet")])
+def test_somebody_elses_folder_is_neither_written_nor_moved(tmp_path, monkeypatch, path, kind):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "part-000000.parquet").write_bytes(b"")
+    sink = FilesSink(path=path, format=kind)
+    for refused in (lambda: sink.open(World(), None), lambda: sink.move_aside(World())):
+        with pytest.raises(ConfigError, match=r": found a folder; wanted a name of its own for the output"):
+            refused()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["mine", "part-000000.parquet"]

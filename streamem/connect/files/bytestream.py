@@ -1,7 +1,10 @@
 """Files as streams of bytes, plain or compressed, and how one knows a file again."""
 
+import os
+import select
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +17,9 @@ __all__ = ["ByteStream", "cannot_read", "head", "open_stream", "size_of"]
 
 CHUNK = 1 << 20
 """Bytes read at once; of compressed files an eighth, for they grow."""
+
+POLL_SECONDS = 0.05
+"""How often a wait for standard input looks whether the run is asked to stop."""
 
 BITE = 256
 """Bytes decompressed at once: all that is lost of what stands before damage."""
@@ -45,8 +51,8 @@ def size_of(path: str) -> int:
         raise cannot_read(path, error) from error
 
 
-def open_stream(path: str) -> "ByteStream":
-    """Return the stream of a file; ``-`` is standard input.
+def open_stream(path: str, wait: Callable[[float], bool] | None = None) -> "ByteStream":
+    """Return the stream of a file; ``-`` is standard input, left when `wait` says that the run is to stop.
 
     Raises
     ------
@@ -54,7 +60,7 @@ def open_stream(path: str) -> "ByteStream":
         The file cannot be opened.
     """
     if path == "-":
-        return ByteStream(path, sys.stdin.buffer, None)
+        return ByteStream(path, sys.stdin.buffer, None, wait)
     try:
         return ByteStream(path, open(path, "rb", buffering=0), path)
     except OSError as error:
@@ -75,6 +81,8 @@ class ByteStream:
     path: str
     file: IO[bytes]
     name: str | None
+    wait: Callable[[float], bool] | None = None
+    left: bool = False
     offset: int = 0
     raw_offset: int = 0
     ahead: bytes = b""
@@ -129,7 +137,7 @@ class ByteStream:
         size = CHUNK if self.decompressor is None else max(1, CHUNK // 8)
         while True:
             try:
-                chunk = self.file.read1(size) if self.name is None else self.file.read(size)  # type: ignore[attr-defined]
+                chunk = self.from_input(size) if self.name is None else self.file.read(size)
             except OSError as error:
                 raise cannot_read(self.path, error) from error
             self.raw_offset += len(chunk)
@@ -147,6 +155,22 @@ class ByteStream:
             if self.damage is not None:
                 raise self.damage
 
+    def from_input(self, size: int) -> bytes:
+        """Return what standard input has; none at its end, and where the run is asked to stop: then it is `left`."""
+        while self.wait is not None and pollable(self.file) and not ready(self.file):
+            if self.wait(0):
+                self.left = True
+                return b""
+        return self.file.read1(size)  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the name has become that of another file since this one was opened."""
+        try:
+            return self.name is not None and not os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.name))
+        except OSError as error:
+            raise cannot_read(self.path, error) from error
+
     def decompress(self, chunk: bytes) -> bytes:
         """Return what a piece of the compressed file holds before any damage; members may follow each other."""
         parts: list[bytes] = []
@@ -154,6 +178,10 @@ class ByteStream:
             bite = chunk[start : start + BITE]
             while bite:
                 if self.decompressor.eof:
+                    # gzip may be padded with zeros behind a member, as on tapes
+                    bite = bite.lstrip(b"\0") if self.path.endswith(".gz") else bite
+                    if not bite:
+                        break
                     self.decompressor, self.fed = self.make(), False
                 try:
                     parts.append(self.decompressor.decompress(bite))
@@ -180,3 +208,16 @@ class ByteStream:
 def zstd_decompressor() -> Any:
     """Return a decompressor of one zstandard frame."""
     return zstandard.ZstdDecompressor().decompressobj()
+
+
+def pollable(file: IO[bytes]) -> bool:
+    """Return whether one can ask a file if it has something; not of one in memory."""
+    try:
+        return file.fileno() >= 0
+    except OSError:
+        return False
+
+
+def ready(file: IO[bytes]) -> bool:
+    """Wait a moment, and return whether a file can be read without waiting."""
+    return bool(select.select([file], [], [], POLL_SECONDS)[0])

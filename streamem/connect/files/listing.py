@@ -57,6 +57,9 @@ def not_there(path: str) -> ConfigError:
     if os.path.isdir(path):
         do = f"name its files, for example {os.path.join(path, '*.csv')}"
         return ConfigError(tell(path, found="a folder", wanted="a file or a glob", do=do))
+    if os.path.exists(path):
+        do = "read it as standard input: write - for its path, and < before it on the command line"
+        return ConfigError(tell(path, found="a pipe or a device", wanted="a file", do=do))
     if glob.has_magic(path):
         return ConfigError(tell(path, found="no file of such a name", wanted="at least one", do="look at the pattern"))
     folder = Path(path).parent

@@ -1,5 +1,6 @@
 """Files being read: pieces in, batches out, cut by count across pieces and files."""
 
+import threading
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -26,6 +27,8 @@ __all__ = ["FilesReader"]
 POLL_SECONDS = 0.05
 """How often a followed file is looked at."""
 
+YEAR = 365.25 * 86400
+
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
@@ -47,7 +50,7 @@ class FilesReader:
         if resume:
             self.finished = tuple(listing.Known(*entry) for entry in resume.position["finished"])
         self.file: TextFile | ParquetFile | None = None
-        self.standard_input = open_stream("-") if "-" in self.files else None
+        self.standard_input = open_stream("-", world.wait) if "-" in self.files else None
         self.endless = source.follow or "-" in self.files
         self.bytes_total = 0 if self.endless else sum(size_of(path) for path in self.files)
         self.bytes_before = sum(known.size for known in self.finished)
@@ -71,6 +74,7 @@ class FilesReader:
                     return schema.settle(sample, inferred, declared, numbers, path)
             if not self.source.follow or self.world.wait(POLL_SECONDS):
                 return schema.settle(pl.DataFrame(), {}, declared, numbers, ", ".join(self.source.paths))
+            self.files = listing.find(self.source.paths, self.source.order)
 
     @property
     def done(self) -> float | None:
@@ -149,6 +153,8 @@ class FilesReader:
     def due(self, batch: Batch, speed: float) -> bool:
         """Wait until the last record of a batch is due in a replay; return False when asked to stop meanwhile."""
         times = batch.frame[self.columns.time].drop_nulls() if self.columns.time else pl.Series()
+        if times.dtype.is_float():
+            times = times.filter(times.is_finite())
         if not len(times):
             return True
         unit = UNITS[self.columns.time_unit]
@@ -156,6 +162,9 @@ class FilesReader:
             self.began = self.world.monotonic(), seconds(times[0], unit)
         wall, event = self.began
         wait = wall + (seconds(times[-1], unit) - event) / speed - self.world.monotonic()
+        if wait > threading.TIMEOUT_MAX:
+            found, do = f"{wait / YEAR:,.0f} years to the next batch", "set time_unit, or raise source.speed"
+            raise DataError(tell("time", found=found, wanted="a replay that goes on", do=do))
         return wait <= 0 or not self.world.wait(wait)
 
     def pieces(self) -> Generator[Piece | None]:
@@ -174,6 +183,9 @@ class FilesReader:
                 if self.file.raw_offset > size_of(path):
                     found, do = "a file shorter than what was read of it", "restore it, or start afresh with --fresh"
                     raise ConnectError(tell(path, found=found, wanted="a file that only grows", do=do))
+                if isinstance(self.file, TextFile) and self.file.stream.replaced:
+                    found, do = "another file of this name", "give each file a name of its own, and name them by a glob"
+                    raise ConnectError(tell(path, found=found, wanted="the file that is being read", do=do))
                 read = self.files[: index + 1]
                 self.files = listing.find(self.source.paths, self.source.order, read)
                 listing.check_order(self.files, read)
@@ -228,10 +240,17 @@ def seconds(value: Any, unit: float) -> float:
         try:
             value = datetime.fromisoformat(value)
         except ValueError as error:
-            do = "mend the record, or replay without speed"
-            raise DataError(tell("time", found=repr(value), wanted="a time in ISO 8601", do=do)) from error
+            raise no_time(repr(value), "a time in ISO 8601") from error
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if not isinstance(value, (int, float)):
+        found = str(value.to_list()) if isinstance(value, pl.Series) else repr(value)
+        raise no_time(found, "a time in ISO 8601 or a number")
     return float(value) * unit
+
+
+def no_time(found: str, wanted: str) -> DataError:
+    """Return the error for a value that is no time."""
+    return DataError(tell("time", found=found, wanted=wanted, do="mend the record, or replay without speed"))

@@ -62,6 +62,7 @@ class FilesSink:
             raise ConfigError(tell("sink.path", found=self.path, wanted="an output that can be cut back", do=do))
         if self.path == "-":
             return OutputWriter(kind)
+        self.check_name(kind)
         try:
             if state is None and self.stands(kind):
                 raise ConfigError(
@@ -80,6 +81,13 @@ class FilesSink:
         except OSError as error:
             raise self.unwritable(error) from error
 
+    def check_name(self, kind: str) -> None:
+        """Raise ConfigError where the path is a folder that cannot be the output: it is somebody else's."""
+        path = Path(self.path)
+        if path.is_dir() and (kind != "parquet" or path.name in ("", "..")):
+            do = f"write for example {path / f'posteriors.{kind}'}"
+            raise ConfigError(tell(self.path, found="a folder", wanted="a name of its own for the output", do=do))
+
     def unwritable(self, error: OSError) -> ConnectError:
         """Return the error for an output that the system does not let us write."""
         do = "look at the folder and its rights, or choose another path"
@@ -91,12 +99,13 @@ class FilesSink:
         path = Path(self.path)
         if kind == "parquet" and path.is_dir():
             return any(path.glob("part-*.parquet"))
-        return path.exists() and (path.is_dir() or path.stat().st_size > 0)
+        return path.exists() and path.stat().st_size > 0
 
     def move_aside(self, world: World) -> list[str]:
         """Rename earlier output to the first free of ``.1``, ``.2``…, and return the new name."""
         if self.path == "-":
             return []
+        self.check_name(self.kind)
         try:
             return [move_aside(world.disk, Path(self.path))] if self.stands(self.kind) else []
         except OSError as error:

@@ -120,6 +120,7 @@ class FilesSource:
     def check(self, cuts: Cuts, columns: Columns, resume: Resume | None) -> None:
         """Raise ConfigError for settings that contradict each other."""
         problems = [
+            (not self.paths, "source.paths", "no path", "at least one file or glob", "name the files to read"),
             (cuts.max_wait_ms is not None and not self.follow, "batch.max_wait_ms", "a source that ends",
              "a live source: files are cut by count alone, so that every run cuts them the same",
              "leave it out, or set source.follow: true"),

@@ -12,7 +12,7 @@ from streamem.connect.files.bytestream import ByteStream
 from streamem.connect.files.parse import Csv, Ndjson, Parser, parse
 from streamem.connect.files.piece import Piece
 from streamem.connect.files.written import ENCODING_MARK, TextFormat, header, whole
-from streamem.errors import DataError, nearest, tell
+from streamem.errors import ConnectError, DataError, nearest, tell
 from streamem.stream.batch import ROW, Record
 
 __all__ = ["TextFile"]
@@ -46,6 +46,7 @@ class TextFile:
         self.record = record
         self.rest = b""
         self.offset = offset
+        self.torn = False
         self.parser: Parser | None = None
 
     def begin(self, *, final: bool) -> bool:
@@ -72,7 +73,13 @@ class TextFile:
         if self.text.kind == "ndjson" and not final and data == ENCODING_MARK[: len(data)]:
             return False
         self.parser = self.csv(names) if self.text.kind == "csv" else Ndjson(self.wanted)
-        self.stream.skip(max(self.offset, at))
+        if self.offset > at:
+            self.stream.skip(self.offset - 1)
+            before = self.stream.read()
+            self.stream.give_back(before[1:])
+            self.torn = before[:1] != b"\n"
+        else:
+            self.stream.skip(at)
         return True
 
     def csv(self, names: list[str]) -> Csv:
@@ -102,8 +109,12 @@ class TextFile:
                 more = self.stream.read()
             except DataError as error:
                 more, damage = b"", error
+            if self.torn and more:
+                self.torn = False
+                if more[:1] not in b"\r\n":
+                    raise self.went_on()
             data = self.rest + more
-            frames = self.text.frames(data, final=final and not more and damage is None)
+            frames = self.text.frames(data, final=final and not more and damage is None and not self.stream.left)
             if frames.consumed:
                 self.rest = data[frames.consumed :]
                 if len(frames.ends):
@@ -116,6 +127,17 @@ class TextFile:
                 raise damage
             if not more:
                 return
+
+    def went_on(self) -> ConnectError:
+        """Return the error for a record that was read before its end was there."""
+        return ConnectError(
+            tell(
+                f"{self.path}, record {self.record}",
+                found="more of a record that was read as the last one, without an end of line",
+                wanted="an end of line, then further records",
+                do="start afresh with --fresh; read a file that is still being written with follow: true",
+            )
+        )
 
     def endless(self) -> DataError:
         """Return the error for a record that does not end."""
