@@ -19,6 +19,9 @@ __all__ = ["AnomalyRank"]
 LEAST = 100
 """Records needed before a rank says anything."""
 
+ROWS = 4096
+"""Rows ranked at once: with more, the set of places outgrows the cache."""
+
 PATTERNS = 64
 """Patterns of missing values that are told apart; the one not seen for longest leaves first."""
 
@@ -41,7 +44,7 @@ class AnomalyRank:
     """
 
     window: int = 1000
-    rings: dict[bytes, tuple[Array, int, int]] = field(init=False, default_factory=dict)
+    windows: dict[bytes, Array] = field(init=False, default_factory=dict)
 
     def rank(self, log_likelihood: Array, missing: Flags) -> Array:
         """Return the share of the records before each that were likelier, in [0, 1]; high is strange.
@@ -57,38 +60,38 @@ class AnomalyRank:
         ndarray, shape (N,)
             NaN while fewer than 100 were seen.
         """
-        out = np.empty(len(log_likelihood))
         if not missing.any():
             pattern = np.packbits(np.zeros(missing.shape[1], bool)).tobytes()
-            self.rank_pattern(pattern, np.ascontiguousarray(log_likelihood), out)
-            return out
+            return self.rank_pattern(pattern, log_likelihood)
+        out = np.empty(len(log_likelihood))
         patterns, which = np.unique(np.packbits(missing, axis=1), axis=0, return_inverse=True)
         order = np.argsort(which, kind="stable")
         ends = np.searchsorted(which[order], np.arange(len(patterns) + 1))
         for index, pattern in enumerate(patterns):
             rows = order[ends[index] : ends[index + 1]]
-            part = np.empty(len(rows))
-            self.rank_pattern(pattern.tobytes(), log_likelihood[rows], part)
-            out[rows] = part
+            out[rows] = self.rank_pattern(pattern.tobytes(), log_likelihood[rows])
         return out
 
-    def rank_pattern(self, pattern: bytes, numbers: Array, out: Array) -> None:
-        """Rank rows of one pattern of missing values."""
-        ring, filled, oldest = self.rings.pop(pattern, (np.zeros(self.window), 0, 0))
-        self.rings[pattern] = (ring, *mid_ranks(numbers, LEAST, ring, filled, oldest, out))
-        if len(self.rings) > PATTERNS:
-            del self.rings[next(iter(self.rings))]
+    def rank_pattern(self, pattern: bytes, numbers: Array) -> Array:
+        """Return the ranks of rows of one pattern of missing values."""
+        window = self.windows.pop(pattern, np.empty(0))
+        ranks = [np.empty(0)]
+        for start in range(0, len(numbers), ROWS):
+            part = numbers[start : start + ROWS]
+            both = np.concatenate([window, part])
+            ranks.append(mid_ranks(both, len(part), window=self.window, least=LEAST))
+            window = both[-self.window :]
+        self.windows[pattern] = window
+        if len(self.windows) > PATTERNS:
+            del self.windows[next(iter(self.windows))]
+        return np.concatenate(ranks)
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the plain values and the named arrays that a checkpoint holds."""
-        values = {"window": self.window, "patterns": [pattern.hex() for pattern in self.rings]}
-        rings = [
-            np.roll(ring, -oldest)[:filled] if filled == self.window else ring[:filled]
-            for ring, filled, oldest in self.rings.values()
-        ]
+        values = {"window": self.window, "patterns": [pattern.hex() for pattern in self.windows]}
         return values, {
-            "lengths": np.array([len(ring) for ring in rings], float),
-            "log_likelihoods": np.concatenate([np.empty(0), *rings]),
+            "lengths": np.array([len(window) for window in self.windows.values()], float),
+            "log_likelihoods": np.concatenate([np.empty(0), *self.windows.values()]),
         }
 
     @classmethod
@@ -118,8 +121,6 @@ class AnomalyRank:
             ) from error
         start = 0
         for pattern, length in zip(patterns, lengths, strict=True):
-            ring = np.zeros(rank.window)
-            ring[:length] = numbers[start : start + length]
-            rank.rings[pattern] = (ring, int(length), 0)
+            rank.windows[pattern] = numbers[start : start + length]
             start += length
         return rank

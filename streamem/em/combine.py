@@ -11,7 +11,6 @@ import numpy as np
 
 from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.observations import Span
-from streamem.em.statistics import blend
 
 __all__ = ["average", "match"]
 
@@ -38,7 +37,7 @@ def average(model: Mixture, parameters: Sequence[MixtureParameters], weights: Se
 def blend_parameters(model: Mixture, old: MixtureParameters, new: MixtureParameters, step: float) -> MixtureParameters:
     """Return the combination of two models of the same job, with weights 1 - step and step."""
     one = Span(1.0)
-    return model.maximize(blend(model.moments(old, one), model.moments(new, one), step), new)
+    return model.maximize(model.moments(old, one).blend(model.moments(new, one), step), new)
 
 
 def match(model: Mixture, parameters: Sequence[MixtureParameters], weights: Sequence[float]) -> list[MixtureParameters]:

@@ -17,7 +17,7 @@ from streamem.em.kernels.softmax import softmax
 from streamem.em.observations import Array, Labels, Observations, Span
 from streamem.errors import ModelError, SnapshotError, tell
 
-__all__ = ["Expectation", "Mixture", "MixtureParameters", "MixtureStatistics"]
+__all__ = ["Expectation", "Mixture", "MixtureParameters"]
 
 ROWS = 4096
 """Rows a pass of E-step and M-step: their responsibilities stay in the second-level cache in between."""
@@ -32,35 +32,20 @@ class MixtureParameters:
 
 
 @dataclass(frozen=True, eq=False)
-class MixtureStatistics:
-    """Expected rows of each component, shape (K,), and the statistics of the components."""
-
-    weight: Array
-    components: GaussianStatistics
-
-    def __add__(self, other: "MixtureStatistics") -> "MixtureStatistics":
-        return MixtureStatistics(self.weight + other.weight, self.components + other.components)
-
-    def scale(self, factor: float) -> "MixtureStatistics":
-        """Return the statistics with every row counted `factor` times."""
-        return MixtureStatistics(self.weight * factor, self.components.scale(factor))
-
-
-@dataclass(frozen=True, eq=False)
 class Expectation:
     """What the E-step gives.
 
     Parameters
     ----------
-    statistics : MixtureStatistics
-        Sums over the rows.
+    statistics : GaussianStatistics
+        Sums over the rows; the shares of the components are in proportion to their `weight`.
     log_likelihood : ndarray, shape (N,)
         In nats, of each row.
     posterior : ndarray, shape (N, K)
         p(component | row).
     """
 
-    statistics: MixtureStatistics
+    statistics: GaussianStatistics
     log_likelihood: Array
     posterior: Array
 
@@ -103,20 +88,18 @@ class Mixture:
             A log-likelihood is not finite: a value is too far from every component to tell how far.
         """
         rows = len(observations)
-        log_weights = log_shares(parameters)
         posterior = np.empty((self.components, rows))
         log_likelihood = np.empty(rows)
-        statistics: MixtureStatistics | None = None
+        statistics: GaussianStatistics | None = None
         for start in range(0, rows, ROWS):
             values = observations.values[start : start + ROWS]
             share = self.family.log_density(parameters.components, values)
-            softmax(share, log_weights, log_likelihood[start : start + ROWS])
+            softmax(share, parameters.weights, log_likelihood[start : start + ROWS])
             posterior[:, start : start + ROWS] = share
             if observations.weight is not None:
                 share *= observations.weight[start : start + ROWS]
             part = self.family.expect(parameters.components, values, share)
-            found = MixtureStatistics(part.weight, part)
-            statistics = found if statistics is None else statistics + found
+            statistics = part if statistics is None else statistics + part
         check_finite(log_likelihood)
         return Expectation(statistics or self.moments(parameters, Span(0.0)), log_likelihood, posterior.T)
 
@@ -124,29 +107,27 @@ class Mixture:
         """Return the posteriors, shape (N, K), and the log-likelihoods, shape (N,): the E-step without statistics."""
         share = self.family.log_density(parameters.components, observations.values)
         log_likelihood = np.empty(len(observations))
-        softmax(share, log_shares(parameters), log_likelihood)
+        softmax(share, parameters.weights, log_likelihood)
         check_finite(log_likelihood)
         return share.T, log_likelihood
 
-    def moments(self, parameters: MixtureParameters, span: Span) -> MixtureStatistics:
+    def moments(self, parameters: MixtureParameters, span: Span) -> GaussianStatistics:
         """Return the statistics that the model itself expects of `span`: the inertia of an update."""
-        weight = parameters.weights * span.weight
-        return MixtureStatistics(weight, self.family.moments(parameters.components, weight))
+        return self.family.moments(parameters.components, parameters.weights * span.weight)
 
-    def prior(self, parameters: MixtureParameters) -> MixtureStatistics | None:
+    def prior(self, parameters: MixtureParameters) -> GaussianStatistics | None:
         """Return the pseudo-rows of the prior, or None where there is none."""
         if self.prior_records == 0.0:
             return None
-        each = self.prior_records / self.components
-        return MixtureStatistics(np.full(self.components, each), self.family.prior(parameters.components, each))
+        return self.family.prior(parameters.components, self.prior_records / self.components)
 
-    def maximize(self, statistics: MixtureStatistics, previous: MixtureParameters) -> MixtureParameters:
+    def maximize(self, statistics: GaussianStatistics, previous: MixtureParameters) -> MixtureParameters:
         """Return the parameters under which the statistics are most likely; their scale does not matter.
 
         A component without any weight keeps its `previous` parameters.
         """
         weights = np.maximum(statistics.weight, np.finfo(float).tiny)
-        components = self.family.maximize(statistics.components, previous.components)
+        components = self.family.maximize(statistics, previous.components)
         return MixtureParameters(weights / weights.sum(), components)
 
     def relative_entropy(self, old: MixtureParameters, new: MixtureParameters) -> float:
@@ -197,16 +178,10 @@ class Mixture:
         return MixtureParameters(weights, components)
 
 
-def log_shares(parameters: MixtureParameters) -> Array:
-    """Return log π, -inf where a share is zero."""
-    with np.errstate(divide="ignore"):
-        return np.log(parameters.weights)
-
-
 def check_finite(log_likelihood: Array) -> None:
     """Raise ModelError for the first log-likelihood that is not a finite number."""
-    bad = np.flatnonzero(~np.isfinite(log_likelihood))
-    if bad.size:
+    if not np.isfinite(log_likelihood.sum()):
+        bad = np.flatnonzero(~np.isfinite(log_likelihood))
         raise ModelError(
             tell(
                 f"record {bad[0] + 1} of the batch",

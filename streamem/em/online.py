@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 
 from streamem.em.combine import blend_parameters
-from streamem.em.mixture import Mixture, MixtureParameters, MixtureStatistics
+from streamem.em.families.gaussian import GaussianStatistics
+from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.observations import Observations, Span
 from streamem.em.schedule import GrowingWindow, Moment, Schedule, averaging_step, first_window
 from streamem.em.snapshot import Posterior, Snapshot
 from streamem.em.start import start
-from streamem.em.statistics import blend
 from streamem.errors import ModelError, tell
 
 __all__ = ["INERTIAS", "ExactInertia", "OnlineEM", "SampledInertia"]
@@ -185,7 +185,7 @@ class OnlineEM:
             statistics = statistics + prior.scale(gamma)
             span = Span(span.weight + gamma * self.model.prior_records)
         moments = self.moments(old.parameters, span, update)
-        parameters = self.model.maximize(blend(moments, statistics, gamma), old.parameters)
+        parameters = self.model.maximize(moments.blend(statistics, gamma), old.parameters)
         weight = averaging_step(old.weight_seen, observations.span().weight, self.schedule.half_life_records)
         averaged = blend_parameters(self.model, old.averaged, parameters, weight)
         snapshot = Snapshot(
@@ -200,7 +200,7 @@ class OnlineEM:
         )
         return snapshot, posterior
 
-    def moments(self, parameters: MixtureParameters, span: Span, update: int) -> MixtureStatistics:
+    def moments(self, parameters: MixtureParameters, span: Span, update: int) -> GaussianStatistics:
         """Return the inertia: the statistics that the old model expects of `span`, exact or sampled."""
         if isinstance(self.inertia, ExactInertia):
             return self.model.moments(parameters, span)

@@ -48,6 +48,17 @@ class Posterior:
     def __len__(self) -> int:
         return len(self.log_likelihood)
 
+    def __getitem__(self, rows: slice) -> "Posterior":
+        return Posterior(self.probabilities[rows], self.log_likelihood[rows], self.warmup[rows])
+
+    @staticmethod
+    def concatenate(parts: "Sequence[Posterior]") -> "Posterior":
+        """Return the rows of all parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [item.name for item in fields(Posterior)]
+        return Posterior(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:

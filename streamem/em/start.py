@@ -3,7 +3,7 @@
 import numpy as np
 
 from streamem.em.families.gaussian import GaussianParameters
-from streamem.em.mixture import Mixture, MixtureParameters, MixtureStatistics
+from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.observations import Array, Labels, Observations
 from streamem.errors import ModelError, tell
 
@@ -69,7 +69,7 @@ def cluster(
     for _ in range(2):
         # the second time about each cluster's own mean, so that no digits are lost between clusters far apart
         part = model.family.expect(candidate.components, observations.values, share)
-        candidate = model.maximize(MixtureStatistics(part.weight, part), candidate)
+        candidate = model.maximize(part, candidate)
     return candidate
 
 

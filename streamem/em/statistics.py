@@ -3,9 +3,9 @@
 Nothing else in the program needs to know what is inside them.
 """
 
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
-__all__ = ["Statistics", "blend"]
+__all__ = ["Statistics"]
 
 
 class Statistics(Protocol):
@@ -17,18 +17,13 @@ class Statistics(Protocol):
     def scale(self, factor: float) -> Self:
         """Return the statistics with every row counted `factor` times, `factor` >= 0."""
 
+    def blend(self, new: Self, step: float) -> Self:
+        """Return (1 - step) self + step new; Amid and Warmuth (2020), eq. 7 and 8.
 
-S = TypeVar("S", bound=Statistics)
-
-
-def blend(old: S, new: S, step: float) -> S:
-    """Return (1 - step) old + step new; Amid and Warmuth (2020), eq. 7 and 8.
-
-    Parameters
-    ----------
-    old, new : Statistics
-        Of the same span of data.
-    step : float
-        The step size γ in [0, 1].
-    """
-    return old.scale(1.0 - step) + new.scale(step)
+        Parameters
+        ----------
+        new : Statistics
+            Of the same span of data.
+        step : float
+            The step size γ in [0, 1].
+        """

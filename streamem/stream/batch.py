@@ -1,7 +1,8 @@
-"""A micro-batch: the unit that flows through a pipeline, and the records that fell out of it."""
+"""What flows through a pipeline: micro-batches, several of them together, and the records that fell out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,17 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive records, the number of the batch, and the position after it.
+    """Consecutive micro-batches in one frame, and the position after them.
+
+    A micro-batch is what one step of learning sees. What costs the same for a thousand records as for ten thousand
+    (a frame made, a column added) is paid once for all that are together; how many those are never shows in an output.
 
     Parameters
     ----------
     frame : polars.DataFrame
         One row a record, the hidden column `ROW` among its columns. Operators add columns and drop rows.
     number : int
-        Counted from 0 over the whole life of the pipeline, restarts included.
+        Of its first micro-batch, counted from 0 over the whole life of the pipeline, restarts included.
     position : Position
         Where reading goes on after this batch.
     records : int
@@ -61,6 +65,17 @@ class Batch:
         Gives the `Record` that a value of the column `ROW` stands for.
     rejected : tuple of Rejected
         What fell out so far.
+    size : int or None
+        Records in each micro-batch, rejected ones included; the last one may have fewer. None: there is but one.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({ROW: [0, 1, 2, 4]}, schema={ROW: pl.UInt32})
+    >>> batch = Batch(frame, 7, {}, 5, original=lambda row: Record(b"", {}), size=2)
+    >>> list(batch.numbers)
+    [7, 8, 9]
+    >>> batch.rows()
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
     """
 
     frame: pl.DataFrame
@@ -69,6 +84,20 @@ class Batch:
     records: int
     original: Callable[[int], Record] = field(repr=False)
     rejected: tuple[Rejected, ...] = ()
+    size: int | None = None
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its micro-batches."""
+        return range(self.number, self.number + (1 if self.size is None else max(1, -(-self.records // self.size))))
+
+    def rows(self) -> list[slice]:
+        """Return which rows of the frame each micro-batch still has."""
+        inner: list[int] = []
+        if self.size is not None and self.records > self.size:
+            firsts = np.arange(self.size, self.records, self.size)
+            inner = np.searchsorted(self.frame[ROW].to_numpy(), firsts).tolist()
+        return [slice(start, stop) for start, stop in pairwise([0, *inner, self.frame.height])]
 
     def with_frame(self, frame: pl.DataFrame) -> "Batch":
         """Return the same batch with other columns or fewer rows."""

@@ -11,7 +11,7 @@ from streamem.errors import ConfigError, nearest, tell
 from streamem.stream.checks import at_least, columns_exist
 from streamem.stream.protocol import Columns, Sink
 
-__all__ = ["Output", "iso_time", "posterior_columns"]
+__all__ = ["Output", "ends_one", "iso_time", "posterior_columns"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,20 @@ class Output:
                 )
             )
 
-    def is_due(self, numbers: Sequence[int]) -> bool:
-        """Return whether a snapshot follows the batches of these numbers."""
-        return self.every_batches is not None and any((number + 1) % self.every_batches == 0 for number in numbers)
+    def is_due(self, numbers: range) -> bool:
+        """Return whether a snapshot follows one of the micro-batches of these numbers."""
+        return self.every_batches is not None and ends_one(numbers, self.every_batches)
+
+
+def ends_one(numbers: range, every: int) -> bool:
+    """Return whether one of these micro-batches is the last of `every`.
+
+    Examples
+    --------
+    >>> ends_one(range(3, 5), every=5), ends_one(range(5, 9), every=5)
+    (True, False)
+    """
+    return numbers.stop // every > numbers.start // every
 
 
 def posterior_columns(

@@ -23,7 +23,7 @@ from streamem.stream.checkpoint import (
 from streamem.stream.checks import at_least, columns_exist
 from streamem.stream.disk import UnsyncedDisk
 from streamem.stream.operators.learn import LearnStep
-from streamem.stream.outputs import Output, iso_time, posterior_columns, time_types
+from streamem.stream.outputs import Output, ends_one, iso_time, posterior_columns, time_types
 from streamem.stream.progress import Progress, Summary
 from streamem.stream.protocol import Columns, Cuts, Operator, Resume, Sink, Source, Step, World, Writer
 from streamem.stream.rejections import Errors, dead_letters, refusal
@@ -46,7 +46,7 @@ class Pipeline:
     source : Source
         Where records come from.
     cuts : Cuts
-        Where micro-batches end. Its `limit` is set by `run`.
+        Where micro-batches end. Its `limit` and `every` are set by `run`.
     operators : sequence of Operator
         In the order in which they see a batch.
     outputs : sequence of Output
@@ -85,6 +85,14 @@ class Pipeline:
         """Every sink by the name of its output, that of the dead letters among them."""
         sinks = {output.called: output.sink for output in self.outputs}
         return sinks if self.errors.sink is None else sinks | {DEAD_LETTERS: self.errors.sink}
+
+    @property
+    def due(self) -> tuple[int, ...]:
+        """After how many micro-batches a snapshot or a checkpoint is due."""
+        periods = [output.every_batches for output in self.outputs]
+        if self.checkpoint is not None:
+            periods.append(self.checkpoint.every_batches)
+        return tuple(sorted({period for period in periods if period is not None}))
 
     def run(self, *, limit: int | None = None, fresh: bool = False) -> Summary:
         """Read until the input ends, and return how it went.
@@ -184,7 +192,8 @@ class _Run:
         numbers = pipeline.columns.numbers.union(*(operator.numbers for operator in pipeline.operators))
         columns = replace(pipeline.columns, numbers=numbers)
         resume = Resume(saved.position, saved.schema, saved.number) if saved and saved.position else None
-        self.reader = pipeline.source.open(self.world, replace(pipeline.cuts, limit=self.limit), columns, resume)
+        cuts = replace(pipeline.cuts, limit=self.limit, every=pipeline.due)
+        self.reader = pipeline.source.open(self.world, cuts, columns, resume)
         stack.callback(self.reader.close)
         schema = self.reader.schema
         keys = [column for column in (pipeline.key, pipeline.columns.time) if column is not None]
@@ -259,7 +268,7 @@ class _Run:
             self._settle()
             raise refusal(batch.rejected[0])
         self.read_records += batch.records
-        self.read_batches += 1
+        self.read_batches += len(batch.numbers)
         self._leave(self._operate([batch], list(self.steps.values())))
         if self.pipeline.listener is not None:
             self.pipeline.listener(self.progress())
@@ -282,15 +291,14 @@ class _Run:
                     self.time = batch.frame.get_column(self.pipeline.columns.time)[-1]
             self.records += batch.records
         self.position = batches[-1].position
-        self.number = batches[-1].number + 1
+        numbers = range(batches[0].number, batches[-1].numbers.stop)
+        self.number = numbers.stop
         self.changed = True
-        numbers = [batch.number for batch in batches]
         for output in self.pipeline.outputs:
             if output.is_due(numbers):
                 self._write_snapshots(output)
         if self.pipeline.checkpoint is not None:
-            every = self.pipeline.checkpoint.every_batches
-            self.checkpoint_due |= any((number + 1) % every == 0 for number in numbers)
+            self.checkpoint_due |= ends_one(numbers, self.pipeline.checkpoint.every_batches)
         if self.checkpoint_due:
             self._settle()
         self._judge(final=False)
@@ -358,9 +366,9 @@ class _Run:
             self._keep(final=final)
 
     def _keep(self, *, final: bool) -> None:
-        """Flush, and begin to sync and to checkpoint."""
-        self._kept()
+        """Flush, then begin to sync and to checkpoint. What an earlier checkpoint does not know, a restart cuts off."""
         sinks = {name: writer.flush(final) for name, writer in self.writers.items()}
+        self._kept()
         self.checkpoint_due = False
         self.changed = False
         if self.keeper is not None and self.pipeline.checkpoint is not None:

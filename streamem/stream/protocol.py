@@ -66,16 +66,27 @@ class World:
         return self.stopping.wait(seconds)
 
 
+TOGETHER = 16_384
+"""Records in one `Batch`: enough that its fixed costs do not show, few enough that its columns stay in the cache."""
+
+
 @dataclass(frozen=True)
 class Cuts:
     """Where micro-batches end: after `max_records`, and on live sources also after `max_wait_ms`.
 
-    With a `limit` the reader ends after that many records of this run, the last batch short where it must be.
+    With a `limit` the reader ends after that many records of this run, the last micro-batch short where it must be.
+    A `Batch` ends with the last of each of `every` micro-batches: something is due there, such as a checkpoint.
     """
 
     max_records: int
     max_wait_ms: int | None = None
     limit: int | None = None
+    every: tuple[int, ...] = ()
+
+    def together(self, number: int) -> int:
+        """Return how many micro-batches from `number` on may come in one `Batch`."""
+        most = max(1, TOGETHER // self.max_records)
+        return min([most, *(every - number % every for every in self.every)])
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,8 @@ class Reader(Protocol):
     def __iter__(self) -> Iterator[Batch | None]:
         """Yield batches in order, or None when a live source has nothing at the moment; end with the input.
 
+        A micro-batch with records that cannot be parsed comes alone, so that what stands before it is done first.
+
         Called once. A record that cannot be parsed joins `Batch.rejected`; it is never dropped silently, and never
         raises. Watches `World.stopping` wherever it waits. Raises DataError for damage that has no record to blame
         (a truncated gzip), ConnectError when the outside fails.
@@ -144,7 +157,10 @@ class Reader(Protocol):
 
 
 class Operator(Protocol):
-    """A declared operator."""
+    """A declared operator.
+
+    What it gives must not depend on which micro-batches come together.
+    """
 
     @property
     def name(self) -> str:
@@ -217,8 +233,8 @@ class Writer(Protocol):
     def sync(self) -> None:
         """Return once everything flushed so far survives a crash.
 
-        Called after `flush` and before the checkpoint that tells of it, in another thread: rows may be taken meanwhile,
-        but nothing is flushed.
+        Called after `flush` and before the checkpoint that tells of it, in another thread: rows may be taken and
+        flushed meanwhile.
         """
 
     def close(self) -> None:

@@ -127,7 +127,7 @@ def test_memory_for_ranks_is_bounded():
     patterns = (np.arange(200)[:, None] >> np.arange(8)) & 1 == 1
     for pattern in patterns:
         one.rank(np.zeros(1), pattern[None, :])
-    assert len(one.rings) == 64
+    assert len(one.windows) == 64
 
 
 def snapshot(seed=0, components=2, **settings):

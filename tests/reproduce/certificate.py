@@ -6,7 +6,6 @@ import numpy as np
 
 from streamem.em import Gaussian, Mixture, Observations
 from streamem.em.start import start
-from streamem.em.statistics import blend
 from tests.reproduce.figure import Figure
 
 COVARIANCES = ("full", "diagonal", "spherical", "tied")
@@ -30,7 +29,7 @@ def violations(covariance: str, updates: int) -> tuple[int, float]:
         batch, eta = rows(int(rng.integers(1, 60))), float(np.exp(rng.uniform(-6.0, 2.0)))
         expectation = model.expect(theta, batch)
         moments = model.moments(theta, batch.span())
-        new = model.maximize(blend(moments, expectation.statistics, eta / (1.0 + eta)), theta)
+        new = model.maximize(moments.blend(expectation.statistics, eta / (1.0 + eta)), theta)
         assert not model.family.at_floor(new.components).any()
         before = -batch.mean(expectation.log_likelihood)
         slack = before + batch.mean(model.posterior(new, batch)[1]) - model.relative_entropy(theta, new) / eta

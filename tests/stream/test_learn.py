@@ -61,6 +61,24 @@ def test_posteriors_are_those_of_the_learner_and_leave_under_their_own_batch_num
         assert batch.frame["r.warmup"].to_list() == posterior.warmup.tolist()
 
 
+def test_micro_batches_that_come_together_are_learned_one_by_one():
+    alone, together = opened(LEARN), opened(LEARN)
+    expected = pl.concat([batch.frame for batch in through(alone, batches())])
+    [found] = together.process(replace(batch_of(FRAME.to_dict()), size=100))
+    assert found.frame.drop(ROW).equals(expected.drop(ROW))
+    assert together.snapshot.to_json() == alone.snapshot.to_json()
+
+
+def test_a_learner_that_fails_at_the_third_of_four_micro_batches_is_as_it_was():
+    step = opened(LEARN)
+    through(step, batches()[:2])
+    before = step.snapshot
+    rows = FRAME[200:].with_columns(x=pl.when(pl.int_range(pl.len()) == 250).then(1e200).otherwise(pl.col("x")))
+    with pytest.raises(ModelError, match=r"r, batch 4: record 51 of the batch: found a log-likelihood of -inf"):
+        step.process(replace(batch_of(rows.to_dict()), number=2, size=100))
+    assert step.snapshot is before
+
+
 def test_the_schema_after_a_learner_is_that_of_its_frames_also_of_empty_ones():
     step = opened(LEARN)
     [*_, last] = through(step, batches())

@@ -275,7 +275,7 @@ def test_operators_tell_the_source_which_columns_they_use_as_numbers(place):
     pipeline = place.pipeline(operators=LEARNERS_IN_A_ROW)
     pipeline.run(limit=700)
     [(cuts, columns, resume)] = pipeline.source.opened
-    assert cuts == Cuts(100, limit=700)
+    assert cuts == Cuts(100, limit=700, every=(2, 3))
     assert columns.numbers == {"x", "y", "z", "first.log_likelihood", "count"}
     assert resume is None
 

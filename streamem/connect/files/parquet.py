@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from streamem.connect.files.bytestream import ByteStream, cannot_read
 from streamem.connect.files.piece import Piece
 from streamem.errors import DataError, tell
-from streamem.stream.batch import ROW, Record
+from streamem.stream.batch import Record
 
 __all__ = ["ParquetFile", "parquet_schema"]
 
@@ -100,8 +99,7 @@ class ParquetFile:
         def where(taken: int) -> Mapping[str, Any]:
             return self.position(0, first + taken)
 
-        numbered = frame.with_columns(pl.Series(ROW, np.arange(frame.height), pl.UInt32))
-        return Piece(numbered, frame.height, (), where, original)
+        return Piece(frame, None, frame.height, (), where, original)
 
     @property
     def raw_offset(self) -> int:

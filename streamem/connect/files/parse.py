@@ -98,10 +98,11 @@ def parse(
     """
     frames: list[pl.DataFrame] = []
     bad: list[tuple[int, str]] = []
-
-    def halves(start: int, stop: int, mended: bool) -> None:
+    waiting = [(0, count, False)] if count else []
+    while waiting:
+        start, stop, mended = waiting.pop()
+        content = records(start, stop)
         try:
-            content = records(start, stop)
             if mended:
                 content = b"".join(parser.mend(records(n, n + 1)) for n in range(start, stop))
             frame = parser.read(content)
@@ -110,16 +111,12 @@ def parse(
             frames.append(frame)
         except pl.exceptions.PolarsError as error:
             if not mended and b"NaN" in content:
-                halves(start, stop, True)
+                waiting.append((start, stop, True))
             elif stop - start == 1:
                 bad.append((start, reason(error)))
             else:
                 middle = (start + stop) // 2
-                halves(start, middle, mended)
-                halves(middle, stop, mended)
-
-    if count:
-        halves(0, count, False)
+                waiting += [(middle, stop, mended), (start, middle, mended)]
     frame = pl.concat(frames) if frames else pl.DataFrame(schema=parser.schema)
     return frame, bad
 

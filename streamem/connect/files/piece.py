@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ class Piece:
     Parameters
     ----------
     frame : polars.DataFrame
-        The records that could be parsed; the column `ROW` counts all records of the piece.
+        The records that could be parsed.
+    numbers : ndarray of int, or None
+        Which of all records of the piece each row of the frame is; None where the frame has them all.
     count : int
         All records, rejected ones included.
     rejected : sequence of (int, str)
@@ -32,21 +35,11 @@ class Piece:
     """
 
     frame: pl.DataFrame
+    numbers: np.ndarray | None
     count: int
     rejected: Sequence[tuple[int, str]]
     where: Callable[[int], Mapping[str, Any]]
     original: Callable[[int], Record]
-
-    def rows(self, start: int, stop: int) -> pl.DataFrame:
-        """Return the parsed records from number `start` to before `stop`."""
-        if self.rejected:
-            start, stop = np.searchsorted(self.frame[ROW].to_numpy(), [start, stop]).tolist()
-        return self.frame.slice(start, stop - start)
-
-    def fallen(self, start: int, stop: int) -> Sequence[tuple[int, str]]:
-        """Return the rejected ones from number `start` to before `stop`."""
-        first, last = (bisect_left(self.rejected, number, key=lambda one: one[0]) for number in (start, stop))
-        return self.rejected[first:last]
 
 
 @dataclass(frozen=True)
@@ -57,33 +50,33 @@ class Slice:
     start: int
     stop: int
 
+    def rows(self) -> tuple[pl.DataFrame, np.ndarray]:
+        """Return the records that could be parsed, and the number of each in the slice."""
+        numbers = self.piece.numbers
+        if numbers is None:
+            return self.piece.frame[self.start : self.stop], np.arange(self.stop - self.start)
+        first, last = np.searchsorted(numbers, [self.start, self.stop])
+        return self.piece.frame[first:last], numbers[first:last] - self.start
 
-def batch_of(slices: Sequence[Slice], number: int) -> Batch:
-    """Return the batch that consecutive slices make."""
-    last = slices[-1]
-    if len(slices) == 1:
-        frame, original = last.piece.rows(last.start, last.stop), last.piece.original
-    else:
-        frame, original = joined(slices)
-    rejected = tuple(
-        Rejected(one.piece.original(index), "source", message)
-        for one in slices
-        for index, message in one.piece.fallen(one.start, one.stop)
-    )
-    records = sum(one.stop - one.start for one in slices)
-    return Batch(frame, number, last.piece.where(last.stop), records, original, rejected)
+    def rejected(self) -> list[Rejected]:
+        """Return the records that could not be parsed."""
+        piece = self.piece
+        first, last = (bisect_left(piece.rejected, number, key=itemgetter(0)) for number in (self.start, self.stop))
+        return [Rejected(piece.original(n), "source", message) for n, message in piece.rejected[first:last]]
 
 
-def joined(slices: Sequence[Slice]) -> tuple[pl.DataFrame, Callable[[int], Record]]:
-    """Return the rows of several pieces, counted on from one to the next, and the originals by that count."""
-    bases = np.cumsum([0] + [one.piece.count for one in slices])
-    frames = [
-        one.piece.rows(one.start, one.stop).with_columns((pl.col(ROW) + int(base)).cast(pl.UInt32))
-        for one, base in zip(slices, bases, strict=False)
-    ]
+def batch_of(slices: Sequence[Slice], number: int, size: int) -> Batch:
+    """Return the batch that consecutive slices make, with micro-batches of `size` records."""
+    bases = np.cumsum([0] + [one.stop - one.start for one in slices])
+    parts = [one.rows() for one in slices]
 
     def original(row: int) -> Record:
         index = int(np.searchsorted(bases, row, side="right")) - 1
-        return slices[index].piece.original(row - int(bases[index]))
+        return slices[index].piece.original(row - int(bases[index]) + slices[index].start)
 
-    return pl.concat(frames), original
+    frame = parts[0][0] if len(parts) == 1 else pl.concat([frame for frame, _ in parts], rechunk=True)
+    rows = np.concatenate([numbers + base for (_, numbers), base in zip(parts, bases, strict=False)])
+    numbered = frame.hstack([pl.Series(ROW, rows.astype(np.uint32))])
+    rejected = tuple(fallen for one in slices for fallen in one.rejected())
+    last_slice = slices[-1]
+    return Batch(numbered, number, last_slice.piece.where(last_slice.stop), int(bases[-1]), original, rejected, size)

@@ -114,13 +114,14 @@ class FilesReader:
                 break
             at = 0
             while piece is not None and at < piece.count:
-                want = self.cuts.max_records if left is None else min(self.cuts.max_records, left)
                 if not waiting:
                     oldest = self.world.monotonic()
-                taken = min(piece.count - at, want - held)
-                waiting.append(Slice(piece, at, at + taken))
-                at, held = at + taken, held + taken
-                if held == want:
+                ready = self.ready(held + piece.count - at, left, lone=bool(piece.rejected))
+                stop = at + ready - held if ready else piece.count
+                waiting.append(Slice(piece, at, stop))
+                held += stop - at
+                at = stop
+                if ready:
                     if not (yield from self.release(waiting)):
                         return
                     left = None if left is None else left - held
@@ -141,12 +142,22 @@ class FilesReader:
         if damage is not None and not self.world.stopping.is_set():
             raise damage
 
+    def ready(self, records: int, left: int | None, *, lone: bool) -> int:
+        """Return how many of the records at hand make a batch now; 0 while they do not fill a micro-batch."""
+        size = self.cuts.max_records
+        if left is not None and left <= records:
+            records = left
+            if left < size:
+                return left
+        alone = lone or self.source.speed is not None
+        return size * min(records // size, 1 if alone else self.cuts.together(self.number))
+
     def release(self, slices: list[Slice]) -> Generator[Batch, None, bool]:
         """Yield the batch of some slices when it is due; return False when the run was asked to stop before."""
-        batch = batch_of(slices, self.number)
+        batch = batch_of(slices, self.number, self.cuts.max_records)
         if self.source.speed is not None and not self.due(batch, self.source.speed):
             return False
-        self.number += 1
+        self.number = batch.numbers.stop
         yield batch
         return True
 

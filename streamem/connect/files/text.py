@@ -13,7 +13,7 @@ from streamem.connect.files.parse import Csv, Ndjson, Parser, parse
 from streamem.connect.files.piece import Piece
 from streamem.connect.files.written import ENCODING_MARK, TextFormat, header, whole
 from streamem.errors import ConnectError, DataError, nearest, tell
-from streamem.stream.batch import ROW, Record
+from streamem.stream.batch import Record
 
 __all__ = ["TextFile"]
 
@@ -180,7 +180,7 @@ class TextFile:
         def where(taken: int) -> Mapping[str, Any]:
             return self.position(base + int(ends[taken - 1]), first + taken)
 
-        return Piece(frame.with_columns(pl.Series(ROW, rows, pl.UInt32)), count, bad, where, original)
+        return Piece(frame, rows if bad else None, count, bad, where, original)
 
     def ragged(self, frames: framing.Frames) -> list[tuple[int, str]]:
         """Return the CSV records that have more or fewer fields than the header, or a quote that never closes."""

@@ -22,6 +22,8 @@ from streamem.errors import ModelError, SnapshotError, tell
 
 __all__ = ["Gaussian", "GaussianParameters", "GaussianStatistics"]
 
+LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
 WIDE = 160
 """Columns from which BLAS is faster than the loops of `kernels.full`; measured: even at 160, at 128 a tenth slower."""
 
@@ -61,8 +63,7 @@ class GaussianParameters:
     @cached_property
     def constant(self) -> Array:
         """-D/2 log 2π - log det(Σ_k)/2 of full covariances, shape (K,)."""
-        logarithms = np.log(np.diagonal(self.whitening, axis1=1, axis2=2))
-        return np.asarray(logarithms.sum(axis=1) - 0.5 * self.mean.shape[1] * np.log(2.0 * np.pi))
+        return np.asarray(cholesky.log_determinants(self.whitening) - 0.5 * self.mean.shape[1] * LOG_TWO_PI)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +84,17 @@ class GaussianStatistics:
     scatter: Array
 
     def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
+        return self.together(1.0, other, 1.0)
+
+    def blend(self, new: "GaussianStatistics", step: float) -> "GaussianStatistics":
+        """Return (1 - step) self + step new."""
+        return self.together(1.0 - step, new, step)
+
+    def together(self, times: float, other: "GaussianStatistics", other_times: float) -> "GaussianStatistics":
+        """Return the statistics of both sets of rows, each row counted so many times."""
+        scatter, other_scatter = matrices(self.scatter), matrices(other.scatter)
         weight, mean, scatter = centred.add(
-            self.weight, self.mean, matrices(self.scatter), other.weight, other.mean, matrices(other.scatter)
+            self.weight, self.mean, scatter, times, other.weight, other.mean, other_scatter, other_times
         )
         return GaussianStatistics(weight, mean, scatter.reshape(self.scatter.shape))
 
@@ -271,8 +281,8 @@ class Gaussian:
             least = floor * (np.full_like(scale, scale.mean()) if self.covariance == "spherical" else scale)
             return GaussianParameters(parameters.mean, np.maximum(covariance, least), scale)
         inverse, failed = cholesky.whitening(covariance)
-        # Σ_ij (L⁻¹)²_ij s_j is the trace of the inverse of the scaled covariance: no eigenvalue is below one over it
-        if failed < 0 and float(np.max(np.einsum("kij,kij->kj", inverse, inverse) @ scale)) * floor <= 1.0:
+        # no eigenvalue of the scaled covariance is below one over the trace of its inverse
+        if failed < 0 and cholesky.largest_trace(inverse, scale) * floor <= 1.0:
             kept = GaussianParameters(parameters.mean, covariance, scale)
             kept.__dict__["whitening"] = inverse
             return kept
@@ -314,7 +324,7 @@ class Gaussian:
                     for p in (one, other)]  # fmt: skip
         inverse = cholesky.whitening(matrices[1])[0]
         _, one_log = np.linalg.slogdet(matrices[0])
-        other_log = -2.0 * np.log(np.diagonal(inverse, axis1=1, axis2=2)).sum(axis=1)
+        other_log = -2.0 * cholesky.log_determinants(inverse)
         out = np.empty((len(one.mean), len(other.mean)))
         for index, white in enumerate(inverse):
             gap = (one.mean - other.mean[index]) @ white.T
@@ -370,7 +380,7 @@ class Gaussian:
 
 def incomplete_rows(values: Array) -> tuple[Labels, Labels] | None:
     """Return the rows with missing values, equal patterns side by side, and the complete rows; None if all are."""
-    if not np.isnan(values.sum()):
+    if not np.isnan(np.vdot(values, values)):  # a sum of squares: NaN only from NaN
         return None
     absent = np.isnan(values)
     some = absent.any(axis=1)

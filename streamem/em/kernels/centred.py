@@ -8,13 +8,15 @@ __all__ = ["add", "normalise", "settle"]
 
 
 @compiled
-def add(weight, mean, scatter, weight_b, mean_b, scatter_b):  # type: ignore[no-untyped-def]
+def add(weight, mean, scatter, times, weight_b, mean_b, scatter_b, times_b):  # type: ignore[no-untyped-def]
     """Return the statistics of both sets of rows together (Chan, Golub and LeVeque 1979).
 
     Parameters
     ----------
     weight, mean, scatter : ndarray, shapes (K,), (K, D) and (K, D, C)
         C = D for matrices, 1 for diagonals. Those of `b` likewise.
+    times, times_b : float
+        How often each row counts.
     """
     components, columns = mean.shape
     weight_sum = np.empty_like(weight)
@@ -22,16 +24,17 @@ def add(weight, mean, scatter, weight_b, mean_b, scatter_b):  # type: ignore[no-
     scatter_sum = np.empty_like(scatter)
     gap = np.empty(columns)
     for k in range(components):
-        total = weight[k] + weight_b[k]
-        share = weight_b[k] / total if total > 0.0 else 0.0
-        both = weight[k] * share
+        total = times * weight[k] + times_b * weight_b[k]
+        share = times_b * weight_b[k] / total if total > 0.0 else 0.0
+        both = times * weight[k] * share
         for i in range(columns):
             gap[i] = mean_b[k, i] - mean[k, i]
             mean_sum[k, i] = mean[k, i] + share * gap[i]
         for i in range(columns):
             for j in range(scatter.shape[2]):
                 other = gap[i] if scatter.shape[2] == 1 else gap[j]
-                scatter_sum[k, i, j] = scatter[k, i, j] + scatter_b[k, i, j] + both * (gap[i] * other)
+                scatters = times * scatter[k, i, j] + times_b * scatter_b[k, i, j]
+                scatter_sum[k, i, j] = scatters + both * (gap[i] * other)
         weight_sum[k] = total
     return weight_sum, mean_sum, scatter_sum
 

@@ -6,7 +6,7 @@ from scipy.linalg.lapack import dpotrf, dtrtri
 
 from streamem.em.kernels import compiled
 
-__all__ = ["whitening"]
+__all__ = ["largest_trace", "log_determinants", "whitening"]
 
 WIDE = 48
 """Columns from which LAPACK, called a matrix at a time, is faster than the loop here."""
@@ -57,3 +57,28 @@ def whitening(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], int
             return inverse, k
         inverse[k] = dtrtri(factor, lower=0, overwrite_c=1)[0].T
     return inverse, -1
+
+
+@compiled
+def log_determinants(inverse):  # type: ignore[no-untyped-def]
+    """Return log det L⁻¹ of every factor, shape (K,)."""
+    out = np.empty(len(inverse))
+    for k in range(len(inverse)):
+        total = 0.0
+        for i in range(inverse.shape[1]):
+            total += np.log(inverse[k, i, i])
+        out[k] = total
+    return out
+
+
+@compiled
+def largest_trace(inverse, scale):  # type: ignore[no-untyped-def]
+    """Return the largest trace of an inverse covariance of scaled columns: Σ_ij (L⁻¹)²_ij s_j, s of shape (D,)."""
+    largest = 0.0
+    for k in range(len(inverse)):
+        total = 0.0
+        for i in range(inverse.shape[1]):
+            for j in range(i + 1):
+                total += inverse[k, i, j] * inverse[k, i, j] * scale[j]
+        largest = max(largest, total)
+    return largest

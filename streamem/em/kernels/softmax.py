@@ -42,15 +42,15 @@ def exp_of_negative(x, exponent_bits, exponent, out, n):  # type: ignore[no-unty
 
 
 @compiled
-def softmax(log_density, log_share, log_likelihood):  # type: ignore[no-untyped-def]
+def softmax(log_density, shares, log_likelihood):  # type: ignore[no-untyped-def]
     """Turn `log_density` into responsibilities in place and write each row's log-likelihood.
 
     Parameters
     ----------
     log_density : ndarray, shape (K, N)
         log p(v_n | k); on return p(k | v_n).
-    log_share : ndarray, shape (K,)
-        log π_k, -inf allowed.
+    shares : ndarray, shape (K,)
+        π_k, 0 allowed.
     log_likelihood : ndarray, shape (N,)
         Written: log Σ_k π_k p(v_n | k).
     """
@@ -67,7 +67,7 @@ def softmax(log_density, log_share, log_likelihood):  # type: ignore[no-untyped-
             total[b] = 0.0
         for k in range(components):
             row = log_density[k, start : start + n]
-            share = log_share[k]
+            share = np.log(shares[k])
             for b in range(n):
                 row[b] += share
                 highest[b] = max(highest[b], row[b])

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import polars as pl
 
 from streamem.em import AnomalyRank, ExactInertia, GrowingWindow, Observations, OnlineEM, Posterior, Snapshot
@@ -131,22 +130,24 @@ class LearnStep:
     def process(self, batch: Batch) -> list[Batch]:
         """Return the batches that leave, each with its posteriors, and learn from this one."""
         batch, observations = observe(batch, self.features, self._learn.weight, self._learn.name)
-        try:
-            posteriors = self._posteriors(observations)
-        except ModelError as error:
-            # the mathematics knows columns by number only
-            named = re.sub(r"column (\d+) of the features", lambda m: f"feature {self.features[int(m[1])]}", str(error))
-            raise ModelError(f"{self._learn.name}, batch {batch.number}: {named}") from error
+        before = self._learner.snapshot, self._learner.held
+        posteriors: list[Posterior] = []
+        for number, rows in zip(batch.numbers, batch.rows(), strict=True):
+            try:
+                posteriors += self._posteriors(observations[rows])
+            except ModelError as error:
+                self._learner.snapshot, self._learner.held = before
+                # the mathematics knows columns by number only
+                named = re.sub(
+                    r"column (\d+) of the features", lambda m: f"feature {self.features[int(m[1])]}", str(error)
+                )
+                raise ModelError(f"{self._learn.name}, batch {number}: {named}") from error
         taken = [*self._held, (batch, observations)]
-        self._held = []
-        if not posteriors and (len(taken) > 1 or batch.frame.height):
-            self._held = taken
-            return []
-        following = iter(posteriors)
-        return [self._leave(held, seen, next(following) if held.frame.height else None) for held, seen in taken]
+        self._held = taken if self._learner.holding else []
+        return [] if self._learner.holding else self._leave(taken, posteriors)
 
     def _posteriors(self, observations: Observations) -> list[Posterior]:
-        if len(observations.values) == 0:
+        if len(observations) == 0:
             return []
         if self._standing_still():
             return [self._learner.posterior(observations)]
@@ -166,11 +167,17 @@ class LearnStep:
         until = self._learn.until_records
         return self._learn.paused or (until is not None and snapshot is not None and snapshot.records_seen >= until)
 
-    def _leave(self, batch: Batch, observations: Observations, posterior: Posterior | None) -> Batch:
-        anomaly = np.empty(0)
-        if posterior is not None:
-            anomaly = self._rank.rank(posterior.log_likelihood, np.isnan(observations.values))
-        return attach(batch, self._learn.name, posterior, anomaly, warmup=True)
+    def _leave(self, taken: list[tuple[Batch, Observations]], posteriors: list[Posterior]) -> list[Batch]:
+        """Return the batches that were taken, with the posteriors of all their rows."""
+        leaving: list[Batch] = []
+        posterior = Posterior.concatenate(posteriors) if posteriors else None
+        start = 0
+        for batch, observations in taken:
+            stop = start + len(observations)
+            told = posterior[start:stop] if posterior is not None and stop > start else None
+            leaving.append(attach(batch, self._learn.name, told, observations, self._rank, warmup=True))
+            start = stop
+        return leaving
 
     def finish(self) -> list[Batch]:
         """Return nothing: rows that are still held are too few for a start, and a ModelError says so."""

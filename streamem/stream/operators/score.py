@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import polars as pl
 
-from streamem.em import AnomalyRank, Snapshot
+from streamem.em import AnomalyRank, Posterior, Snapshot
 from streamem.errors import ConfigError, SnapshotError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import at_least
@@ -96,11 +95,9 @@ class _ScoreStep:
     def process(self, batch: Batch) -> list[Batch]:
         name = self._score.name
         batch, observations = observe(batch, self._features, None, name)
-        if batch.frame.height == 0:
-            return [attach(batch, name, None, np.empty(0), warmup=False)]
-        posterior = self._snapshot.posterior(observations)
-        anomaly = self._rank.rank(posterior.log_likelihood, np.isnan(observations.values))
-        return [attach(batch, name, posterior, anomaly, warmup=False)]
+        parts = [self._snapshot.posterior(observations[rows]) for rows in batch.rows() if rows.start < rows.stop]
+        posterior = Posterior.concatenate(parts) if parts else None
+        return [attach(batch, name, posterior, observations, self._rank, warmup=False)]
 
     def finish(self) -> list[Batch]:
         return []
