@@ -114,7 +114,7 @@ def test_a_checkpoint_syncs_each_output_itself_and_its_folder(tmp_path):
     disk.calls = []
     write_records(tmp_path / "in.ndjson")
     pipeline(tmp_path, world=World(disk=disk, keeper=AtOnce), checkpoint=1, size=1000).run()
-    # checkpoint zero, one a batch after the warm-ups of 330 and 1,010 records that pass, and one at the end of the input
+    # checkpoint zero, one a batch once 1,010 records have passed for the second warm-up, one at the end of the input
     each = ["sync", "sync", "sync", "sync", "replace", "folder"]
     new = ["sync", "folder"] * 3 + ["sync", "replace", "folder"]
     assert disk.calls == new + each * 3
