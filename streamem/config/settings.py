@@ -217,6 +217,7 @@ def _adapter() -> TypeAdapter[Any]:
                 max_records=Annotated[Count, Field(description="A batch ends after so many records.")],
                 max_wait_ms=Annotated[Count | None, Field(description="Live sources only: it ends after so long too.")],
                 limit=None,
+                every=None,
             ),
             operators=tuple[one_of(operators), ...],  # type: ignore[misc]
             outputs=tuple[narrowed(Output, sink=sink, every_batches=Count | None), ...],  # type: ignore[misc]

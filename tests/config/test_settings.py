@@ -103,6 +103,7 @@ MISTAKES = [
     ("name: roads\n", "nam: roads\n", "line 1: nam: found the unknown key nam"),
     ("max_records: 100", "max_records: 0", "line 5: batch.max_records: found 0; wanted a number of at least 1"),
     ("max_records: 100", "max_records: 9, limit: 5", "batch.limit: found the unknown key limit"),
+    ("max_records: 100", "max_records: 9, every: [3]", "batch.every: found the unknown key every"),
     (
         "max_records: 100",
         "max_records: 9, max_wait_ms: 5",
