@@ -87,7 +87,7 @@ def _counters(snapshot: Snapshot, summary: Mapping[str, Any]) -> str:
     if snapshot.weight_seen != snapshot.records_seen:
         parts.insert(1, f"weight {snapshot.weight_seen:,.6g}")
     if summary["at_floor"]:
-        parts.append(f"{summary['at_floor']} at the covariance floor")
+        parts.append(f"{summary['at_floor']} at a floor")
     return "\n".join(parts)
 
 

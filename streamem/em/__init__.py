@@ -4,7 +4,7 @@ Read `online` first: every model learns by the one rule in it.
 """
 
 from streamem.em.anomaly import AnomalyRank
-from streamem.em.families import FAMILIES, Gaussian
+from streamem.em.families import FAMILIES, Bernoulli, Exponential, Gaussian, Geometric, Poisson
 from streamem.em.mixture import Mixture
 from streamem.em.observations import Observations
 from streamem.em.online import INERTIAS, ExactInertia, OnlineEM, SampledInertia
@@ -17,14 +17,18 @@ __all__ = [
     "MODELS",
     "SCHEDULES",
     "AnomalyRank",
+    "Bernoulli",
     "Constant",
     "Cumulative",
     "ExactInertia",
+    "Exponential",
     "Gaussian",
+    "Geometric",
     "GrowingWindow",
     "Mixture",
     "Observations",
     "OnlineEM",
+    "Poisson",
     "Posterior",
     "Power",
     "SampledInertia",

@@ -44,7 +44,7 @@ def match(model: Mixture, parameters: Sequence[MixtureParameters], weights: Sequ
     """Return the models with components renumbered so that equal numbers mean the same.
 
     Each model is assigned to a reference (the first model, then the average) at the least total of
-    -π_k (log π~_l + E_k log p(v|l)), until the assignment stands still.
+    π_k (KL(k || l) - log π~_l), until the assignment stands still.
     """
     from scipy.optimize import linear_sum_assignment  # 0.3 s to import, and only needed here
 
@@ -54,7 +54,6 @@ def match(model: Mixture, parameters: Sequence[MixtureParameters], weights: Sequ
         still = True
         for index, theta in enumerate(matched):
             cross = model.family.relative_entropy(theta.components, reference.components)
-            cross += model.family.entropy(theta.components)[:, None]
             cost = theta.weights[:, None] * (cross - np.log(reference.weights))
             order = np.argsort(linear_sum_assignment(cost)[1])
             if not np.array_equal(order, np.arange(len(order))):

@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from streamem.em.families import Gaussian
-from streamem.em.families.gaussian import GaussianParameters, GaussianStatistics
+from streamem.em.families import Family, Gaussian, Parameters
 from streamem.em.kernels.softmax import softmax
-from streamem.em.observations import Array, Labels, Observations, Span
+from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.errors import ModelError, SnapshotError, tell
 
 __all__ = ["Expectation", "Mixture", "MixtureParameters"]
@@ -28,7 +27,7 @@ class MixtureParameters:
     """Shares of the components, shape (K,), and the parameters of the components."""
 
     weights: Array
-    components: GaussianParameters
+    components: Parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +36,7 @@ class Expectation:
 
     Parameters
     ----------
-    statistics : GaussianStatistics
+    statistics : Statistics
         Sums over the rows; the shares of the components are in proportion to their `weight`.
     log_likelihood : ndarray, shape (N,)
         In nats, of each row.
@@ -45,7 +44,7 @@ class Expectation:
         p(component | row).
     """
 
-    statistics: GaussianStatistics
+    statistics: Any
     log_likelihood: Array
     posterior: Array
 
@@ -58,7 +57,7 @@ class Mixture:
     ----------
     components : int
         How many, at least 1.
-    family : Gaussian
+    family : Family
         What each component is.
     prior_records : float
         Pseudo-rows, spread over the components, that join the data at every update: they keep a component that
@@ -72,12 +71,26 @@ class Mixture:
 
     type: Literal["mixture"] = "mixture"
     components: int = 2
-    family: Gaussian = field(default_factory=Gaussian)
+    family: Family = field(default_factory=Gaussian)
     prior_records: float = 0.0
 
     def free_parameters(self, columns: int) -> int:
         """Return how many numbers are learned from rows of so many columns."""
         return self.components - 1 + self.family.free_parameters(self.components, columns)
+
+    def wrong(self, values: Array) -> Flags:
+        """Return which values no component can have given rise to, shape (N, D)."""
+        return self.family.wrong(values)
+
+    @property
+    def support(self) -> str:
+        """What a value must be, in words."""
+        return self.family.support
+
+    @property
+    def exposed(self) -> bool:
+        """Whether rows may have an exposure."""
+        return self.family.exposed
 
     def expect(self, parameters: MixtureParameters, observations: Observations) -> Expectation:
         """Return the expected statistics, log-likelihoods and posteriors of a batch under `parameters`.
@@ -90,38 +103,38 @@ class Mixture:
         rows = len(observations)
         posterior = np.empty((self.components, rows))
         log_likelihood = np.empty(rows)
-        statistics: GaussianStatistics | None = None
+        statistics: Any | None = None
         for start in range(0, rows, ROWS):
-            values = observations.values[start : start + ROWS]
-            share = self.family.log_density(parameters.components, values)
+            part = observations if rows <= ROWS else observations[start : start + ROWS]
+            share = self.family.log_density(parameters.components, part)
             softmax(share, parameters.weights, log_likelihood[start : start + ROWS])
             posterior[:, start : start + ROWS] = share
             if observations.weight is not None:
                 share *= observations.weight[start : start + ROWS]
-            part = self.family.expect(parameters.components, values, share)
-            statistics = part if statistics is None else statistics + part
+            found = self.family.expect(parameters.components, part, share)
+            statistics = found if statistics is None else statistics + found
         check_finite(log_likelihood)
         return Expectation(statistics or self.moments(parameters, Span(0.0)), log_likelihood, posterior.T)
 
     def posterior(self, parameters: MixtureParameters, observations: Observations) -> tuple[Array, Array]:
         """Return the posteriors, shape (N, K), and the log-likelihoods, shape (N,): the E-step without statistics."""
-        share = self.family.log_density(parameters.components, observations.values)
+        share = self.family.log_density(parameters.components, observations)
         log_likelihood = np.empty(len(observations))
         softmax(share, parameters.weights, log_likelihood)
         check_finite(log_likelihood)
         return share.T, log_likelihood
 
-    def moments(self, parameters: MixtureParameters, span: Span) -> GaussianStatistics:
+    def moments(self, parameters: MixtureParameters, span: Span) -> Any:
         """Return the statistics that the model itself expects of `span`: the inertia of an update."""
-        return self.family.moments(parameters.components, parameters.weights * span.weight)
+        return self.family.moments(parameters.components, parameters.weights * span.weight, span)
 
-    def prior(self, parameters: MixtureParameters) -> GaussianStatistics | None:
+    def prior(self, parameters: MixtureParameters) -> Any | None:
         """Return the pseudo-rows of the prior, or None where there is none."""
         if self.prior_records == 0.0:
             return None
         return self.family.prior(parameters.components, self.prior_records / self.components)
 
-    def maximize(self, statistics: GaussianStatistics, previous: MixtureParameters) -> MixtureParameters:
+    def maximize(self, statistics: Any, previous: MixtureParameters) -> MixtureParameters:
         """Return the parameters under which the statistics are most likely; their scale does not matter.
 
         A component without any weight keeps its `previous` parameters.
@@ -130,21 +143,22 @@ class Mixture:
         components = self.family.maximize(statistics, previous.components)
         return MixtureParameters(weights / weights.sum(), components)
 
-    def relative_entropy(self, old: MixtureParameters, new: MixtureParameters) -> float:
+    def relative_entropy(self, old: MixtureParameters, new: MixtureParameters, exposure: float = 1.0) -> float:
         """Return D_RE(old, new) in nats a row: between the joint distributions of component and row."""
-        between = np.diagonal(self.family.relative_entropy(old.components, new.components))
+        between = np.diagonal(self.family.relative_entropy(old.components, new.components, exposure))
         return float(old.weights @ (np.log(old.weights / new.weights) + between))
 
-    def sample(self, parameters: MixtureParameters, rows: int, rng: np.random.Generator) -> tuple[Observations, Labels]:
-        """Return `rows` drawn from the model, and the component of each, shape (rows,)."""
+    def sample(
+        self, parameters: MixtureParameters, rows: int, rng: np.random.Generator, exposure: float = 1.0
+    ) -> tuple[Observations, Labels]:
+        """Return `rows` of one exposure drawn from the model, and the component of each, shape (rows,)."""
         component = rng.choice(self.components, size=rows, p=parameters.weights)
-        return Observations(self.family.sample(parameters.components, component, rng)), component
+        values = self.family.sample(parameters.components, component, rng, exposure)
+        return Observations(values, exposure=None if exposure == 1.0 else np.full(rows, exposure)), component
 
     def relabel(self, parameters: MixtureParameters, order: Labels) -> MixtureParameters:
         """Return the same model with component ``order[k]`` as number k."""
-        parts = parameters.components
-        moved = GaussianParameters(parts.mean[order], parts.covariance[order], parts.scale)
-        return MixtureParameters(parameters.weights[order], moved)
+        return MixtureParameters(parameters.weights[order], parameters.components.take(order))
 
     def assemble(self, arrays: Mapping[str, Any]) -> MixtureParameters:
         """Return the parameters that nested `arrays` hold under the names of `MixtureParameters`.
@@ -166,11 +180,11 @@ class Mixture:
                 )
             )
         components = self.family.assemble(parts)
-        if len(components.mean) != self.components:
+        if components.components != self.components:
             raise SnapshotError(
                 tell(
                     "parameters of the mixture: components",
-                    found=f"{len(components.mean)} means",
+                    found=str(components.components),
                     wanted=str(self.components),
                     do="use a snapshot of a model with as many components",
                 )

@@ -6,12 +6,11 @@ Amid and Warmuth (2020): Θ' = argmin U(Θ' | batch) + D_RE(Θ, Θ') / η, which
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from streamem.em.combine import blend_parameters
-from streamem.em.families.gaussian import GaussianStatistics
 from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.observations import Observations, Span
 from streamem.em.schedule import GrowingWindow, Moment, Schedule, averaging_step, first_window
@@ -183,7 +182,7 @@ class OnlineEM:
         if prior is not None:
             # a prior is data that joins the batch: its share of the window is then the same for every batch size
             statistics = statistics + prior.scale(gamma)
-            span = Span(span.weight + gamma * self.model.prior_records)
+            span = span.and_rows(gamma * self.model.prior_records)
         moments = self.moments(old.parameters, span, update)
         parameters = self.model.maximize(moments.blend(statistics, gamma), old.parameters)
         weight = averaging_step(old.weight_seen, observations.span().weight, self.schedule.half_life_records)
@@ -200,11 +199,11 @@ class OnlineEM:
         )
         return snapshot, posterior
 
-    def moments(self, parameters: MixtureParameters, span: Span, update: int) -> GaussianStatistics:
+    def moments(self, parameters: MixtureParameters, span: Span, update: int) -> Any:
         """Return the inertia: the statistics that the old model expects of `span`, exact or sampled."""
         if isinstance(self.inertia, ExactInertia):
             return self.model.moments(parameters, span)
-        drawn, _ = self.model.sample(parameters, self.inertia.samples, self.rng(update))
+        drawn, _ = self.model.sample(parameters, self.inertia.samples, self.rng(update), span.exposure)
         return self.model.expect(parameters, drawn).statistics.scale(span.weight / self.inertia.samples)
 
     def rng(self, update: int) -> np.random.Generator:

@@ -104,7 +104,7 @@ class Snapshot:
     @property
     def columns(self) -> int:
         """How many columns a row has."""
-        return int(self.parameters.components.mean.shape[1])
+        return self.parameters.components.columns
 
     def posterior(self, observations: Observations) -> Posterior:
         """Return what the averaged model says of rows."""
@@ -176,10 +176,10 @@ class Snapshot:
     def summary(self) -> dict[str, Any]:
         """Return what a table of the averaged model shows: share, mean and standard deviation of each component."""
         parts = self.averaged.components
-        spread = self.model.family.spread(parts)
+        mean, spread = self.model.family.mean(parts), self.model.family.spread(parts)
         return {
             "components": [
-                {"component": k, "share": float(share), "mean": parts.mean[k].tolist(), "sd": spread[k].tolist()}
+                {"component": k, "share": float(share), "mean": mean[k].tolist(), "sd": spread[k].tolist()}
                 for k, share in enumerate(self.averaged.weights)
             ],
             "in_use": int((self.averaged.weights >= IN_USE).sum()),

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from streamem.em.families.gaussian import GaussianParameters
+from streamem.em.families import Parameters
+from streamem.em.families.family import column_moments
 from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.observations import Array, Labels, Observations
 from streamem.errors import ModelError, tell
@@ -41,8 +42,10 @@ def start(model: Mixture, observations: Observations, rng: np.random.Generator) 
         Fewer different rows than components, a constant column, or a likelihood that is not finite.
     """
     weight = np.ones(len(observations)) if observations.weight is None else observations.weight
-    broad = model.family.broad(observations.values, weight, model.components)
-    scaled = (observations.values - broad.mean[0]) / np.sqrt(broad.scale)
+    broad = model.family.broad(observations, model.components)
+    coordinates = model.family.coordinates(observations.values)
+    mean, variance = column_moments(coordinates, weight)
+    scaled = (coordinates - mean) / np.sqrt(variance)
     scaled[np.isnan(scaled)] = 0.0
     draws = STAGES[0][0] if model.components > 1 else 1
     candidates = [cluster(model, observations, scaled, weight, broad, rng) for _ in range(draws)]
@@ -59,7 +62,7 @@ def cluster(
     observations: Observations,
     scaled: Array,
     weight: Array,
-    broad: GaussianParameters,
+    broad: Parameters,
     rng: np.random.Generator,
 ) -> MixtureParameters:
     """Return a candidate: one draw of k-means++, a few rounds of Lloyd's algorithm, and an M-step on the clusters."""
@@ -68,7 +71,7 @@ def cluster(
     candidate = MixtureParameters(np.full(model.components, 1.0 / model.components), broad)
     for _ in range(2):
         # the second time about each cluster's own mean, so that no digits are lost between clusters far apart
-        part = model.family.expect(candidate.components, observations.values, share)
+        part = model.family.expect(candidate.components, observations, share)
         candidate = model.maximize(part, candidate)
     return candidate
 

@@ -328,6 +328,7 @@ class _Run:
                 name=self.pipeline.name,
                 operator=name,
                 features=step.features,
+                exposure=step.exposure,
                 position=self.position,
                 time=iso_time(self.time, self.pipeline.columns),
             )

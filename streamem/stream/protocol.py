@@ -222,7 +222,7 @@ class Writer(Protocol):
     """An open sink."""
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Take rows. They may wait in memory until `flush`. Every frame of a writer has the same schema."""
+        """Take rows. They may wait in memory until `flush`. Frames of posteriors have one schema, snapshots several."""
 
     def flush(self, final: bool) -> State:
         """Write everything taken so far, and return what `open` needs to go on from here.

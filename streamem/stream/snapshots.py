@@ -168,12 +168,18 @@ def check_model(snapshot: Snapshot, model: Mixture, features: Sequence[str], pla
 
 
 def snapshot_frame(
-    snapshot: Snapshot, *, name: str, operator: str, features: Sequence[str], position: Position, time: str | None
+    snapshot: Snapshot,
+    *,
+    name: str,
+    operator: str,
+    features: Sequence[str],
+    position: Position,
+    time: str | None,
+    exposure: str | None = None,
 ) -> pl.DataFrame:
     """Return a snapshot as a frame of one row: nested values as structs and lists.
 
-    The position is its JSON text, since only the reader that made it knows its shape, and a sink's frames have one
-    schema.
+    The position is its JSON text, since only the reader that made it knows its shape.
     """
     own = snapshot.to_json()
     record = {
@@ -181,6 +187,7 @@ def snapshot_frame(
         "name": name,
         "operator": operator,
         "features": list(features),
+        **({} if exposure is None else {"exposure": exposure}),
         **own,
         "position": json.dumps(position, separators=(",", ":")),
         "time": time,

@@ -275,3 +275,14 @@ def test_somebody_elses_folder_is_neither_written_nor_moved(tmp_path, monkeypatc
         with pytest.raises(ConfigError, match=r": found a folder; wanted a name of its own for the output"):
             refused()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["mine", "part-000000.parquet"]
+
+
+def test_lines_of_several_shapes_follow_each_other_in_one_file(tmp_path):
+    writer = FilesSink(path=str(tmp_path / "out.ndjson")).open(World(), None)
+    frames = [pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2]}), pl.DataFrame({"b": ["x"]}), pl.DataFrame({"a": [3]})]
+    for frame in frames:
+        writer.write(frame)
+    writer.flush(True)
+    writer.close()
+    lines = [json.loads(line) for line in (tmp_path / "out.ndjson").read_text().splitlines()]
+    assert lines == [{"a": 1}, {"a": 2}, {"b": "x"}, {"a": 3}]

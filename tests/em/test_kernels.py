@@ -7,6 +7,7 @@ from streamem.em.families.gaussian import Gaussian, GaussianParameters
 from streamem.em.kernels import cholesky, full, wide
 from streamem.em.kernels.rank import mid_ranks
 from streamem.em.kernels.softmax import softmax
+from streamem.em.observations import Observations
 from tests import naive
 
 # sums of some hundred terms in another order: 1e-12 relative is a thousand roundings
@@ -34,9 +35,9 @@ def with_holes(values, seed=1):
 def test_full_covariance_agrees_with_scipy_and_the_textbook(columns, rows):
     parameters, values, share = drawn(3, columns, rows)
     family = Gaussian()
-    density = family.log_density(parameters, values)
+    density = family.log_density(parameters, Observations(values))
     np.testing.assert_allclose(density, naive.log_density(values, parameters.mean, parameters.covariance), rtol=1e-10)
-    found = family.expect(parameters, values, share)
+    found = family.expect(parameters, Observations(values), share)
     weight, mean, scatter = naive.statistics(values, share, parameters.mean, parameters.covariance)
     np.testing.assert_allclose(found.weight, weight, rtol=ROUNDING)
     np.testing.assert_allclose(found.mean, mean, rtol=1e-10, atol=ROUNDING)
@@ -70,8 +71,8 @@ def test_missing_values_count_as_their_conditional_expectation(covariance, holes
         parameters = GaussianParameters(parameters.mean, diagonals, parameters.scale)
     family = Gaussian(covariance=covariance)
     density = naive.log_density(values, parameters.mean, parameters.covariance)
-    np.testing.assert_allclose(family.log_density(parameters, values), density, rtol=1e-10, atol=1e-12)
-    found = family.expect(parameters, values, share)
+    np.testing.assert_allclose(family.log_density(parameters, Observations(values)), density, rtol=1e-10, atol=1e-12)
+    found = family.expect(parameters, Observations(values), share)
     weight, mean, scatter = naive.statistics(values, share, parameters.mean, parameters.covariance)
     np.testing.assert_allclose(found.weight, weight, rtol=ROUNDING)
     np.testing.assert_allclose(found.mean, mean, rtol=1e-10, atol=ROUNDING)

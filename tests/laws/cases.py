@@ -1,11 +1,11 @@
 """One list of models; every law runs over all of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import get_args, get_type_hints
 
 import numpy as np
 
-from streamem.em import Gaussian, Mixture, Observations
+from streamem.em import Bernoulli, Exponential, Gaussian, Geometric, Mixture, Observations, Poisson
 from streamem.em.observations import Span
 from streamem.em.start import start
 
@@ -17,21 +17,45 @@ class Case:
     columns: int
     missing: bool = False
     weighted: bool = False
+    exposed: bool = False
 
     def rows(self, count, seed=0):
-        """Return observations that the model fits roughly: clusters with correlated columns."""
+        """Return observations that the model fits roughly, drawn from components far apart."""
         rng = np.random.default_rng([seed, self.columns])
-        centres = np.random.default_rng(99).normal(scale=4.0, size=(self.model.components, self.columns))
-        factor = np.eye(self.columns) + 0.4
-        values = centres[rng.integers(self.model.components, size=count)]
-        values = values + rng.normal(size=values.shape) @ factor
+        component = rng.integers(self.model.components, size=count)
+        exposure = rng.uniform(0.5, 4.0, size=count) if self.exposed else None
+        values = self.drawn(component, np.ones(count) if exposure is None else exposure, rng)
         if self.missing:
             values = np.where(rng.random(values.shape) < 0.2, np.nan, values)
-        return Observations(values, rng.uniform(0.2, 3.0, size=count) if self.weighted else None)
+        return Observations(values, rng.uniform(0.2, 3.0, size=count) if self.weighted else None, exposure)
+
+    def drawn(self, component, exposure, rng):
+        """Return values of components whose parameters never change."""
+        shape = (self.model.components, self.columns)
+        still = np.random.default_rng(99)
+        if isinstance(self.model.family, Gaussian):
+            values = still.normal(scale=4.0, size=shape)[component]
+            return values + rng.normal(size=values.shape) @ (np.eye(self.columns) + 0.4)
+        mean = still.uniform(0.05, 0.95, size=shape)
+        if not isinstance(self.model.family, Bernoulli):
+            mean = np.exp(6.0 * mean - 2.0)
+        return self.model.family.draw(mean[component] * exposure[:, None], rng)
 
     def parameters(self, seed=0):
         """Return parameters fitted to other rows than `rows` gives by default."""
         return start(self.model, self.rows(300 + 4 * self.columns, seed=seed + 1000), np.random.default_rng(seed))
+
+    def support(self):
+        """Return points over all that a value can be, and their weights in a sum that is an integral over it."""
+        family = self.model.family
+        if isinstance(family, Gaussian):
+            # the trapezoid rule over 120 standard deviations in steps of 0.02 is exact to rounding
+            return np.linspace(-60.0, 60.0, 6001), np.full(6001, 0.02)
+        if isinstance(family, Exponential):
+            logarithm = np.linspace(-45.0, 9.0, 20_001)  # the same rule for exp(u)
+            return np.exp(logarithm), np.exp(logarithm) * (logarithm[1] - logarithm[0])
+        points = np.arange(2.0 if isinstance(family, Bernoulli) else 20_000.0)
+        return points, np.ones(len(points))
 
 
 COVARIANCES = get_args(get_type_hints(Gaussian)["covariance"])
@@ -45,12 +69,20 @@ CASES = [
     Case("gaussian-full-one-component", Mixture(components=1), 2),
     Case("gaussian-full-one-column", Mixture(components=3), 1),
     Case("gaussian-full-through-blas", Mixture(components=2), 170),
+] + [
+    Case(f"{family.type}{'-missing' if missing else ''}{'-weighted' if weighted else ''}",
+         Mixture(components=2, family=family), 4, missing, weighted)
+    for family in (Poisson(), Bernoulli(), Exponential(), Geometric())
+    for missing, weighted in ((False, False), (True, True))
+] + [
+    Case("poisson-exposed", Mixture(components=2, family=Poisson()), 3, exposed=True),
+    Case("poisson-exposed-missing-weighted", Mixture(components=2, family=Poisson()), 3, True, True, exposed=True),
 ]  # fmt: skip
 
 ONE = Span(1.0)
 
 
 def flat(parameters):
-    """Return parameters as one vector, for comparing."""
-    parts = parameters.components
-    return np.concatenate([parameters.weights, parts.mean.ravel(), parts.covariance.ravel()])
+    """Return parameters as one vector, for comparing; without what belongs to the warm-up."""
+    parts = [getattr(parameters, one.name) for one in fields(parameters) if one.name not in ("scale", "centre")]
+    return np.concatenate([flat(part) if is_dataclass(part) else np.ravel(part) for part in parts])

@@ -3,9 +3,14 @@
 import argparse
 import sys
 
-from tests.reproduce import certificate, faithful, simulated
+from tests.reproduce import certificate, earthquakes, faithful, simulated
 
-REPORTS = {"faithful": faithful.figures, "certificate": certificate.figures, "simulated": simulated.figures}
+REPORTS = {
+    "faithful": faithful.figures,
+    "earthquakes": earthquakes.figures,
+    "certificate": certificate.figures,
+    "simulated": simulated.figures,
+}
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from streamem.em import Gaussian, Mixture, Observations, OnlineEM
+from streamem.em import Gaussian, Mixture, Observations, OnlineEM, Poisson
 from streamem.errors import ConfigError, ModelError, SnapshotError
 from streamem.stream.batch import ROW
 from streamem.stream.operators import Learn, Score
@@ -159,6 +159,65 @@ def test_weights_change_what_is_learned():
     through(weighted, batches(frame=frame))
     assert weighted.snapshot.weight_seen == frame["w"].sum()
     assert not np.array_equal(weighted.snapshot.parameters.weights, plain.snapshot.parameters.weights)
+
+
+COUNTS = pl.DataFrame(
+    {
+        "calls": np.random.default_rng(0).poisson(
+            np.repeat([2.0, 30.0], 150)[np.random.default_rng(1).permutation(300)]
+        ),
+        "hours": np.full(300, 2.0),
+    }
+)
+COUNTING = Learn(name="c", features=["calls"], model=Mixture(components=2, family=Poisson()), warmup_records=150)
+
+
+def test_counts_are_learned_with_their_exposure():
+    plain, exposed = opened(COUNTING, COUNTS), opened(replace(COUNTING, exposure="hours"), COUNTS)
+    for step in (plain, exposed):
+        through(step, batches(frame=COUNTS))
+    rates = exposed.snapshot.parameters.components.mean
+    np.testing.assert_allclose(2.0 * rates, plain.snapshot.parameters.components.mean, rtol=1e-9)
+    assert replace(COUNTING, exposure="hours").numbers == {"calls", "hours"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("calls", -1.0, "c: calls: found -1.0; wanted a whole number of at least 0 or a missing value"),
+        ("calls", 0.5, "c: calls: found 0.5; wanted a whole number"),
+        ("hours", 0.0, "c: exposure column hours: found 0.0; wanted a finite number above 0"),
+        ("hours", None, "c: exposure column hours: found nan"),
+    ],
+)
+def test_a_count_or_an_exposure_that_cannot_be_is_rejected(column, value, words):
+    frame = COUNTS.cast(pl.Float64)
+    cell = pl.when(pl.int_range(pl.len()) == 250).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+    step = opened(replace(COUNTING, exposure="hours"), frame)
+    out = through(step, batches(frame=frame.with_columns(cell)))
+    [fallen] = out[2].rejected
+    assert fallen.message.startswith(words)
+    assert step.snapshot.records_seen == 299
+
+
+def test_an_exposure_that_means_nothing_to_the_family_is_refused():
+    with pytest.raises(ConfigError, match=r"r.exposure: found count for the family gaussian; wanted an exposure"):
+        opened(replace(LEARN, exposure="count"))
+
+
+def test_a_score_takes_the_exposure_that_the_snapshot_was_learned_with(tmp_path):
+    step = opened(replace(COUNTING, exposure="hours"), COUNTS)
+    through(step, batches(frame=COUNTS))
+    frame = snapshot_frame(
+        step.snapshot, name="p", operator="c", features=["calls"], exposure="hours", position={}, time=None
+    )
+    (tmp_path / "s.json").write_text(frame.write_ndjson())
+    score = Score(name="s", snapshot=str(tmp_path / "s.json"))
+    assert score.numbers == {"calls", "hours"}
+    [first, *_] = through(opened(score, COUNTS), batches(frame=COUNTS))
+    observations = Observations(COUNTS["calls"][:100].to_numpy()[:, None].astype(float), exposure=np.full(100, 2.0))
+    expected = step.snapshot.posterior(observations)
+    np.testing.assert_array_equal(first.frame["s.log_likelihood"].to_numpy(), expected.log_likelihood)
 
 
 def test_a_restored_learner_goes_on_with_the_same_bits():

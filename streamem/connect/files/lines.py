@@ -4,6 +4,7 @@ import io
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +46,23 @@ class Lines:
     def text(self, frames: list[pl.DataFrame]) -> memoryview:
         """Return frames as whole lines."""
         buffer = io.BytesIO()
-        if not frames:
-            return buffer.getbuffer()
-        frame = frames[0] if len(frames) == 1 else pl.concat(frames, rechunk=True)
+        for _, alike in groupby(frames, key=lambda frame: frame.schema):
+            self.put(pl.concat(alike, rechunk=True), buffer)
+        return buffer.getbuffer()
+
+    def put(self, frame: pl.DataFrame, buffer: io.BytesIO) -> None:
+        """Write a frame as whole lines."""
         if self.kind == "ndjson":
             check_finite(frame)
             frame.write_ndjson(buffer)
-        else:
-            flat = self.flattened(frame)
-            if self.columns not in (None, flat.columns):
-                found, wanted = ", ".join(flat.columns), ", ".join(self.columns or [])
-                do = "write the same columns, or start afresh with --fresh"
-                raise ConfigError(tell("the columns of a CSV output", found=found, wanted=wanted, do=do))
-            flat.write_csv(buffer, include_header=self.columns is None)
-            self.columns = flat.columns
-        return buffer.getbuffer()
+            return
+        flat = self.flattened(frame)
+        if self.columns not in (None, flat.columns):
+            found, wanted = ", ".join(flat.columns), ", ".join(self.columns or [])
+            do = "write the same columns, or start afresh with --fresh"
+            raise ConfigError(tell("the columns of a CSV output", found=found, wanted=wanted, do=do))
+        flat.write_csv(buffer, include_header=self.columns is None)
+        self.columns = flat.columns
 
     def flattened(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the frame with each list as columns NAME.0, NAME.1 and so on, as many as the longest first had."""

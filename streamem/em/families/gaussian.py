@@ -12,12 +12,13 @@ Amid and Warmuth (2020), eq. 7 and 8. Chan, Golub and LeVeque (1979) for the add
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from streamem.em.families.family import column_moments
 from streamem.em.kernels import centred, cholesky, diagonal, full, missing, wide
-from streamem.em.observations import Array, Flags, Labels
+from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.errors import ModelError, SnapshotError, tell
 
 __all__ = ["Gaussian", "GaussianParameters", "GaussianStatistics"]
@@ -44,6 +45,20 @@ class GaussianParameters:
     mean: Array
     covariance: Array
     scale: Array
+
+    @property
+    def components(self) -> int:
+        """K."""
+        return len(self.mean)
+
+    @property
+    def columns(self) -> int:
+        """D."""
+        return int(self.mean.shape[1])
+
+    def take(self, order: Labels) -> "GaussianParameters":
+        """Return the same components in another order."""
+        return GaussianParameters(self.mean[order], self.covariance[order], self.scale)
 
     @cached_property
     def whitening(self) -> Array:
@@ -126,6 +141,8 @@ class Gaussian:
     9
     """
 
+    support: ClassVar[str] = "a finite number"
+    exposed: ClassVar[bool] = False
     type: Literal["gaussian"] = "gaussian"
     covariance: Literal["full", "diagonal", "spherical", "tied"] = "full"
     covariance_floor: float = 1e-6
@@ -145,51 +162,32 @@ class Gaussian:
         }
         return components * columns + variances[self.covariance]
 
-    def broad(self, values: Array, weight: Array, components: int) -> GaussianParameters:
-        """Return `components` equal components as wide as the data: what a start begins from.
+    def wrong(self, values: Array) -> Flags:
+        """Return which values are infinite, shape (N, D)."""
+        return np.isinf(values)
 
-        Parameters
-        ----------
-        values : ndarray, shape (N, D)
-        weight : ndarray, shape (N,)
-        components : int
+    def coordinates(self, values: Array) -> Array:
+        """Return rows as they are clustered for a start: as they are."""
+        return values
+
+    def broad(self, observations: Observations, components: int) -> GaussianParameters:
+        """Return `components` equal components as wide as the data: what a start begins from.
 
         Raises
         ------
         ModelError
             A column has no observed value, or always the same.
         """
-        seen = np.where(np.isnan(values), 0.0, weight[:, None])
-        count = seen.sum(axis=0)
-        for column in np.flatnonzero(count == 0.0):
-            raise ModelError(
-                tell(
-                    f"column {column} of the features",
-                    found=f"no value in any of the {len(values)} warm-up records",
-                    wanted="observed values to start from",
-                    do="leave the column out or raise warmup_records",
-                )
-            )
-        # about a value of the column itself: exact zeros for a constant column, no digits lost far from zero
-        anchor = values[np.argmax(seen > 0.0, axis=0), np.arange(values.shape[1])]
-        apart = np.where(seen > 0.0, values - anchor, 0.0)
-        shift = (seen * apart).sum(axis=0) / count
-        scale = (seen * (apart - shift) ** 2).sum(axis=0) / count
-        for column in np.flatnonzero(~(scale > 0.0)):
-            raise ModelError(
-                tell(
-                    f"column {column} of the features",
-                    found=f"{anchor[column]:g} in all {len(values)} warm-up records",
-                    wanted="values that differ",
-                    do="leave the column out or raise warmup_records",
-                )
-            )
-        mean = np.tile(anchor + shift, (components, 1))
-        covariance = np.tile(np.diag(scale) if self.correlated else scale, (components,) + (1,) * (1 + self.correlated))
-        return GaussianParameters(mean, covariance, scale)
+        weight = np.ones(len(observations)) if observations.weight is None else observations.weight
+        mean, scale = column_moments(observations.values, weight)
+        covariance = np.diag(scale) if self.correlated else scale
+        return GaussianParameters(
+            np.tile(mean, (components, 1)), np.tile(covariance, (components,) + (1,) * covariance.ndim), scale
+        )
 
-    def log_density(self, parameters: GaussianParameters, values: Array) -> Array:
+    def log_density(self, parameters: GaussianParameters, observations: Observations) -> Array:
         """Return the log density of every row's observed part under every component, shape (K, N)."""
+        values = observations.values
         out = np.empty((len(parameters.mean), len(values)))
         if not self.correlated:
             diagonal.log_density(values, parameters.mean, parameters.covariance, out)
@@ -200,25 +198,26 @@ class Gaussian:
             kernel.log_density(values, parameters.mean, parameters.whitening, parameters.constant, out)
             return out
         order, complete = incomplete
-        out[:, complete] = self.log_density(parameters, np.ascontiguousarray(values[complete]))
+        out[:, complete] = self.log_density(parameters, Observations(np.ascontiguousarray(values[complete])))
         part = np.empty((len(out), len(order)))
         missing.log_density(values[order], parameters.mean, parameters.covariance, part)
         out[:, order] = part
         return out
 
-    def expect(self, parameters: GaussianParameters, values: Array, responsibility: Array) -> GaussianStatistics:
+    def expect(
+        self, parameters: GaussianParameters, observations: Observations, responsibility: Array
+    ) -> GaussianStatistics:
         """Return the expected statistics of rows that belong to components by shares.
 
         Parameters
         ----------
         parameters : GaussianParameters
             Whose means the rows are centred at, and who fill in missing values.
-        values : ndarray, shape (N, D)
-            NaN where missing.
+        observations : Observations
         responsibility : ndarray, shape (K, N)
             Row weights are in it.
         """
-        mean, covariance = parameters.mean, parameters.covariance
+        values, mean, covariance = observations.values, parameters.mean, parameters.covariance
         weight, shift, scatter = np.zeros(len(mean)), np.zeros(mean.shape), np.zeros(covariance.shape)
         if not self.correlated:
             diagonal.accumulate(values, responsibility, mean, covariance, weight, shift, scatter)
@@ -235,7 +234,7 @@ class Gaussian:
         moved = centred.settle(weight, shift, mean, matrices(scatter))
         return GaussianStatistics(weight, moved, scatter)
 
-    def moments(self, parameters: GaussianParameters, weight: Array) -> GaussianStatistics:
+    def moments(self, parameters: GaussianParameters, weight: Array, span: Span) -> GaussianStatistics:  # noqa: ARG002
         """Return the statistics that the components themselves expect of so much data, `weight` of shape (K,)."""
         shape = (-1,) + (1,) * (parameters.covariance.ndim - 1)
         return GaussianStatistics(weight, parameters.mean, weight.reshape(shape) * parameters.covariance)
@@ -305,7 +304,13 @@ class Gaussian:
         root = np.sqrt(scale)
         return np.asarray(np.linalg.eigvalsh(covariance / (root[:, None] * root))[:, 0] <= least)
 
-    def sample(self, parameters: GaussianParameters, component: Labels, rng: np.random.Generator) -> Array:
+    def sample(
+        self,
+        parameters: GaussianParameters,
+        component: Labels,
+        rng: np.random.Generator,
+        exposure: float = 1.0,  # noqa: ARG002
+    ) -> Array:
         """Return one row for each entry of `component`, shape (N, D)."""
         noise = rng.standard_normal((len(component), parameters.mean.shape[1]))
         if not self.correlated:
@@ -317,7 +322,12 @@ class Gaussian:
             out[rows] = parameters.mean[k] + noise[rows] @ factor[k].T
         return out
 
-    def relative_entropy(self, one: GaussianParameters, other: GaussianParameters) -> Array:
+    def relative_entropy(
+        self,
+        one: GaussianParameters,
+        other: GaussianParameters,
+        exposure: float = 1.0,  # noqa: ARG002
+    ) -> Array:
         """Return KL(N_k of `one` || N_l of `other`) in nats for every pair, shape (K, L)."""
         columns = one.mean.shape[1]
         matrices = [np.stack([np.diag(v) for v in p.covariance]) if p.covariance.ndim == 2 else p.covariance
@@ -332,12 +342,9 @@ class Gaussian:
             out[:, index] = 0.5 * (trace - columns + (gap**2).sum(axis=1) + other_log[index] - one_log)
         return out
 
-    def entropy(self, parameters: GaussianParameters) -> Array:
-        """Return the entropy of each component in nats, shape (K,)."""
-        columns = parameters.mean.shape[1]
-        covariance = parameters.covariance
-        logarithm = np.log(covariance).sum(axis=1) if covariance.ndim == 2 else np.linalg.slogdet(covariance)[1]
-        return np.asarray(0.5 * (columns * (1.0 + np.log(2.0 * np.pi)) + logarithm))
+    def mean(self, parameters: GaussianParameters) -> Array:
+        """Return the means, shape (K, D)."""
+        return parameters.mean
 
     def spread(self, parameters: GaussianParameters) -> Array:
         """Return the standard deviation of every column in every component, shape (K, D)."""

@@ -10,7 +10,7 @@ from streamem.em import AnomalyRank, ExactInertia, GrowingWindow, Observations, 
 from streamem.errors import ConfigError, ModelError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import at_least
-from streamem.stream.operators.posteriors import LEAST_WINDOW, attach, check_numeric, extended, observe, pack, unpack
+from streamem.stream.operators.posteriors import LEAST_WINDOW, Inputs, attach, extended, pack, unpack
 from streamem.stream.protocol import Columns, State
 from streamem.stream.snapshots import check_features, check_model, read_snapshot
 
@@ -29,8 +29,8 @@ class Learn:
         Begins the columns that are added: ``NAME.batch``, ``NAME.component``, ``NAME.probabilities``,
         ``NAME.log_likelihood``, ``NAME.anomaly``, ``NAME.warmup``.
     features : list of str
-        Numeric columns, in the order of the model's dimensions. Null and NaN are missing values; an infinite value
-        makes a bad record.
+        Numeric columns, in the order of the model's dimensions. Null and NaN are missing values; a value that the
+        family cannot give rise to, such as an infinite or a negative count, makes a bad record.
     model : Model
         What is learned, one of `streamem.em.MODELS`.
     schedule : Schedule
@@ -41,6 +41,8 @@ class Learn:
         For the start, and for sampled inertia.
     weight : str or None
         Column of record weights, finite and >= 0; anything else there makes a bad record.
+    exposure : str or None
+        Column of exposures, finite and > 0: the time, length or population that a record's counts are of.
     inertia : Inertia
         How the moments of the present model are taken: exact or sampled.
     paused : bool
@@ -64,6 +66,7 @@ class Learn:
     warmup_records: int | None = None
     seed: int = 0
     weight: str | None = None
+    exposure: str | None = None
     inertia: Any = field(default_factory=ExactInertia)
     paused: bool = False
     until_records: int | None = None
@@ -72,8 +75,13 @@ class Learn:
 
     @property
     def numbers(self) -> frozenset[str]:
-        """The features and the weight."""
-        return frozenset(self.features if self.weight is None else [*self.features, self.weight])
+        """The features, the weight and the exposure."""
+        return self.inputs.numbers
+
+    @property
+    def inputs(self) -> Inputs:
+        """What it reads."""
+        return Inputs(self.name, self.features, self.model, self.weight, self.exposure)
 
     def open(self, schema: pl.Schema, columns: Columns) -> "LearnStep":  # noqa: ARG002
         """Return the running learner.
@@ -81,9 +89,7 @@ class Learn:
         Raises ConfigError for columns that are not there or not numbers, SnapshotError for a `start_from` of another
         model or other features.
         """
-        check_numeric(self.features, schema, f"{self.name}.features")
-        if self.weight is not None:
-            check_numeric([self.weight], schema, f"{self.name}.weight")
+        self.inputs.check(schema)
         for setting, least in _LEAST.items():
             at_least(f"{self.name}.{setting}", getattr(self, setting), least)
         start = None
@@ -101,6 +107,8 @@ class LearnStep:
     def __init__(self, learn: Learn, schema: pl.Schema, start: Snapshot | None) -> None:
         self.schema = schema
         self.features = learn.features
+        self.exposure = learn.exposure
+        self._inputs = learn.inputs
         self._learn = learn
         self._learner = self._begin(start)
         self._rank = AnomalyRank(learn.anomaly_window_records)
@@ -129,7 +137,7 @@ class LearnStep:
 
     def process(self, batch: Batch) -> list[Batch]:
         """Return the batches that leave, each with its posteriors, and learn from this one."""
-        batch, observations = observe(batch, self.features, self._learn.weight, self._learn.name)
+        batch, observations = self._inputs.observe(batch)
         before = self._learner.snapshot, self._learner.held
         posteriors: list[Posterior] = []
         for number, rows in zip(batch.numbers, batch.rows(), strict=True):

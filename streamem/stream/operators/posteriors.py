@@ -1,18 +1,19 @@
 """Between frames and the mathematics: feature columns in, posterior columns out. `learn` and `score` share it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from streamem.em import AnomalyRank, Observations, Posterior
+from streamem.em import AnomalyRank, Mixture, Observations, Posterior
 from streamem.errors import ConfigError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import columns_exist
 from streamem.stream.protocol import State
 
-__all__ = ["LEAST_WINDOW", "attach", "check_numeric", "extended", "observe", "pack", "unpack"]
+__all__ = ["LEAST_WINDOW", "Inputs", "attach", "extended", "pack", "unpack"]
 
 LEAST_WINDOW = 100
 """The smallest window that an anomaly is ranked in: below that many records a rank says nothing."""
@@ -46,36 +47,87 @@ def check_numeric(columns: Sequence[str], schema: pl.Schema, place: str) -> None
         )
 
 
-def observe(batch: Batch, features: Sequence[str], weight: str | None, operator: str) -> tuple[Batch, Observations]:
-    """Return the batch without the rows that cannot be used, and its features and weights as arrays.
+@dataclass(frozen=True)
+class Inputs:
+    """The columns that an operator reads, and what their values must be.
 
-    Null and NaN features are missing values (NaN). Rows with an infinite feature, or with a weight that is missing,
-    infinite or negative, are rejected.
+    Parameters
+    ----------
+    operator : str
+        Its name, for messages.
+    features : sequence of str
+    model : Mixture
+        Says which values are possible.
+    weight, exposure : str or None
     """
-    frame = batch.frame
-    values = np.empty((frame.height, len(features)))
-    for column, feature in enumerate(features):  # three times cheaper than DataFrame.to_numpy(order="c")
-        values[:, column] = _floats(frame.get_column(feature))
-    weights = None if weight is None else _floats(frame.get_column(weight))
-    infinite = np.isinf(values)
-    bad = np.zeros(frame.height, dtype=np.bool_)
-    if infinite.any():
-        bad |= infinite.any(axis=1)
-    if weights is not None:
-        bad |= ~(np.isfinite(weights) & (weights >= 0.0))
-    if not bad.any():
-        return batch, Observations(values, weights)
 
-    def reason(row: int) -> str:
-        place, wanted = f"weight column {weight}", "a finite number of at least 0"
-        value = None if weights is None else weights[row]
-        if infinite[row].any():
-            column = int(infinite[row].argmax())
-            place, value, wanted = features[column], values[row, column], "a finite number or a missing value"
-        return tell(f"{operator}: {place}", found=str(value), wanted=wanted, do="mend the record, or drop it by where")
+    operator: str
+    features: Sequence[str]
+    model: Mixture
+    weight: str | None = None
+    exposure: str | None = None
 
-    kept = batch.reject(bad, operator, reason)
-    return kept, Observations(values[~bad], None if weights is None else weights[~bad])
+    @property
+    def numbers(self) -> frozenset[str]:
+        """All of these columns."""
+        return frozenset([*self.features, *(column for column in (self.weight, self.exposure) if column is not None)])
+
+    def check(self, schema: pl.Schema) -> None:
+        """Refuse columns that are not there or are not numbers, and an exposure that means nothing to the model.
+
+        Raises
+        ------
+        ConfigError
+        """
+        check_numeric(self.features, schema, f"{self.operator}.features")
+        for setting, column in (("weight", self.weight), ("exposure", self.exposure)):
+            if column is not None:
+                check_numeric([column], schema, f"{self.operator}.{setting}")
+        if self.exposure is not None and not self.model.exposed:
+            found = f"{self.exposure} for the family {self.model.family.type}"
+            wanted = "an exposure for counts: family poisson"
+            raise ConfigError(tell(f"{self.operator}.exposure", found=found, wanted=wanted, do="leave it out"))
+
+    def observe(self, batch: Batch) -> tuple[Batch, Observations]:
+        """Return the batch without the rows that cannot be used, and its features and weights as arrays.
+
+        Null and NaN features are missing values (NaN). Rows are rejected that have a feature which the model cannot
+        give rise to, a weight that is missing, infinite or negative, or an exposure that is so or zero.
+        """
+        frame = batch.frame
+        values = np.empty((frame.height, len(self.features)))
+        for column, feature in enumerate(self.features):  # three times cheaper than DataFrame.to_numpy(order="c")
+            values[:, column] = _floats(frame.get_column(feature))
+        weight = None if self.weight is None else _floats(frame.get_column(self.weight))
+        exposure = None if self.exposure is None else _floats(frame.get_column(self.exposure))
+        wrong = self.model.wrong(values)
+        bad = np.zeros(frame.height, dtype=np.bool_)
+        if wrong.any():
+            bad |= wrong.any(axis=1)
+        if weight is not None:
+            bad |= ~(np.isfinite(weight) & (weight >= 0.0))
+        if exposure is not None:
+            bad |= ~(np.isfinite(exposure) & (exposure > 0.0))
+        observations = Observations(values, weight, exposure)
+        if not bad.any():
+            return batch, observations
+
+        def reason(row: int) -> str:
+            place, value, wanted = f"weight column {self.weight}", weight, "a finite number of at least 0"
+            if exposure is not None and not (np.isfinite(exposure[row]) and exposure[row] > 0.0):
+                place, value, wanted = f"exposure column {self.exposure}", exposure, "a finite number above 0"
+            if wrong[row].any():
+                column = int(wrong[row].argmax())
+                place, value, wanted = (
+                    self.features[column],
+                    values[:, column],
+                    f"{self.model.support} or a missing value",
+                )
+            found = "nothing" if value is None else str(value[row])
+            do = "mend the record, or drop it by where"
+            return tell(f"{self.operator}: {place}", found=found, wanted=wanted, do=do)
+
+        return batch.reject(bad, self.operator, reason), observations[~bad]
 
 
 def _floats(series: pl.Series) -> np.ndarray:

@@ -11,7 +11,7 @@ from streamem.em import AnomalyRank, Posterior, Snapshot
 from streamem.errors import ConfigError, SnapshotError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import at_least
-from streamem.stream.operators.posteriors import LEAST_WINDOW, attach, check_numeric, extended, observe, pack, unpack
+from streamem.stream.operators.posteriors import LEAST_WINDOW, Inputs, attach, extended, pack, unpack
 from streamem.stream.protocol import Columns, State
 from streamem.stream.snapshots import check_features, check_model, read_snapshot
 
@@ -33,6 +33,8 @@ class Score:
         Which operator's snapshot to take from a file that has several.
     features : list of str or None
         Columns in the order of the model's dimensions; None takes the names that the snapshot has.
+    exposure : str or None
+        Column of exposures, for counts; None takes the one that the snapshot was learned with.
     anomaly_window_records : int
         Records before it that a record's anomaly is ranked among.
     """
@@ -44,12 +46,13 @@ class Score:
     snapshot: str
     operator: str | None = None
     features: list[str] | None = None
+    exposure: str | None = None
     anomaly_window_records: int = 1000
 
     @property
     def numbers(self) -> frozenset[str]:
-        """The features that are named here or in the snapshot."""
-        return frozenset(self._read()[2])
+        """The features and the exposure that are named here or in the snapshot."""
+        return self._read()[2].numbers
 
     def open(self, schema: pl.Schema, columns: Columns) -> "_ScoreStep":  # noqa: ARG002
         """Return the running operator.
@@ -57,14 +60,14 @@ class Score:
         Raises ConfigError for columns that are not there or not numbers, SnapshotError for a file that is no snapshot
         or one of other features.
         """
-        snapshot, record, features = self._read()
-        check_features(record, features, f"{self.name}.features")
-        check_model(snapshot, snapshot.model, features, f"{self.name}.features")
+        snapshot, record, inputs = self._read()
+        check_features(record, inputs.features, f"{self.name}.features")
+        check_model(snapshot, snapshot.model, inputs.features, f"{self.name}.features")
         at_least(f"{self.name}.anomaly_window_records", self.anomaly_window_records, LEAST_WINDOW)
-        check_numeric(features, schema, f"{self.name}.features")
-        return _ScoreStep(self, extended(schema, self.name, warmup=False), snapshot, features)
+        inputs.check(schema)
+        return _ScoreStep(self, extended(schema, self.name, warmup=False), snapshot, inputs)
 
-    def _read(self) -> tuple[Snapshot, dict[str, Any], list[str]]:
+    def _read(self) -> tuple[Snapshot, dict[str, Any], Inputs]:
         snapshot, record = read_snapshot(self.snapshot, operator=self.operator)
         features = self.features or record.get("features")
         if not features:
@@ -76,7 +79,8 @@ class Score:
                     do="add features",
                 )
             )
-        return snapshot, record, list(features)
+        exposure = self.exposure or record.get("exposure")
+        return snapshot, record, Inputs(self.name, list(features), snapshot.model, exposure=exposure)
 
 
 class _ScoreStep:
@@ -84,17 +88,17 @@ class _ScoreStep:
 
     holding = False
 
-    def __init__(self, score: Score, schema: pl.Schema, snapshot: Snapshot, features: list[str]) -> None:
+    def __init__(self, score: Score, schema: pl.Schema, snapshot: Snapshot, inputs: Inputs) -> None:
         self.schema = schema
         self._score = score
         self._snapshot = snapshot
-        self._features = features
+        self._inputs = inputs
         self._rank = AnomalyRank(score.anomaly_window_records)
         self._digest = sha256(json.dumps(snapshot.to_json(), sort_keys=True).encode()).hexdigest()
 
     def process(self, batch: Batch) -> list[Batch]:
         name = self._score.name
-        batch, observations = observe(batch, self._features, None, name)
+        batch, observations = self._inputs.observe(batch)
         parts = [self._snapshot.posterior(observations[rows]) for rows in batch.rows() if rows.start < rows.stop]
         posterior = Posterior.concatenate(parts) if parts else None
         return [attach(batch, name, posterior, observations, self._rank, warmup=False)]
