@@ -24,6 +24,7 @@ from streamem.em import (
     Cumulative,
     Gaussian,
     GrowingWindow,
+    LogNormal,
     Mixture,
     Power,
     SampledInertia,
@@ -50,6 +51,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 BOUNDS: dict[type, dict[str, Any]] = {
     Mixture: {"components": Count, "prior_records": NotNegative},
     Gaussian: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
+    LogNormal: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
     GrowingWindow: {
         "exponent": Annotated[float, Field(ge=0, le=1)],
         "window_records": Positive | None,

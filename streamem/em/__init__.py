@@ -4,7 +4,17 @@ Read `online` first: every model learns by the one rule in it.
 """
 
 from streamem.em.anomaly import AnomalyRank
-from streamem.em.families import FAMILIES, Bernoulli, Exponential, Gaussian, Geometric, Poisson
+from streamem.em.families import (
+    FAMILIES,
+    Bernoulli,
+    CompoundDirichlet,
+    Exponential,
+    Gamma,
+    Gaussian,
+    Geometric,
+    LogNormal,
+    Poisson,
+)
 from streamem.em.mixture import Mixture
 from streamem.em.observations import Observations
 from streamem.em.online import INERTIAS, ExactInertia, OnlineEM, SampledInertia
@@ -18,13 +28,16 @@ __all__ = [
     "SCHEDULES",
     "AnomalyRank",
     "Bernoulli",
+    "CompoundDirichlet",
     "Constant",
     "Cumulative",
     "ExactInertia",
     "Exponential",
+    "Gamma",
     "Gaussian",
     "Geometric",
     "GrowingWindow",
+    "LogNormal",
     "Mixture",
     "Observations",
     "OnlineEM",

@@ -1,11 +1,29 @@
-"""Families of independent columns against scipy, and what each does with values at the edge."""
+"""Families against scipy and against direct minimisation, and what each does with values at the edge."""
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import minimize
+from scipy.special import digamma, expit, softmax
 
-from streamem.em import Bernoulli, Constant, Exponential, Geometric, Mixture, Observations, OnlineEM, Poisson
+from streamem.em import (
+    Bernoulli,
+    CompoundDirichlet,
+    Constant,
+    Exponential,
+    Gamma,
+    Geometric,
+    LogNormal,
+    Mixture,
+    Observations,
+    OnlineEM,
+    Poisson,
+)
+from streamem.em.families.compound_dirichlet import CompoundDirichletParameters
+from streamem.em.families.gamma import SHAPES, GammaParameters
+from streamem.em.families.gaussian import GaussianParameters
 from streamem.em.families.independent import FLOOR, IndependentParameters
+from streamem.em.mixture import MixtureParameters
 from streamem.em.observations import Span
 from streamem.errors import ModelError, SnapshotError
 
@@ -119,3 +137,135 @@ def test_a_column_that_never_varies_cannot_be_started_from(family):
     learner = OnlineEM(Mixture(components=2, family=family), Constant(step_size=0.1), warmup_records=10)
     with pytest.raises(ModelError, match=r"column 1 of the features: found 1 in all 10 warm-up records"):
         learner.update(Observations(np.column_stack([np.arange(10.0) % 2, np.ones(10)])))
+
+
+def test_gamma_densities_moments_and_draws_agree_with_scipy():
+    rng = np.random.default_rng(0)
+    shape, rate = np.array([[0.3, 40.0], [2.0, 5.0]]), np.array([[0.5, 100.0], [3.0, 0.1]])
+    theta, family = GammaParameters(shape, rate, np.ones(2), np.zeros(2)), Gamma()
+    values = family.sample(theta, np.zeros(200_000, int), rng)
+    found = family.log_density(theta, Observations(values[:500]))
+    for k in range(2):
+        expected = stats.gamma(shape[k], scale=1.0 / rate[k]).logpdf(values[:500]).sum(axis=1)
+        np.testing.assert_allclose(found[k], expected, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(values.mean(axis=0), family.mean(theta)[0], rtol=0.03)
+    np.testing.assert_allclose(values.std(axis=0), family.spread(theta)[0], rtol=0.03)
+    density = family.log_density(theta, Observations(values))
+    ratio = density[0] - density[1]
+    divergence = family.relative_entropy(theta, theta)
+    assert divergence[0, 1] == pytest.approx(ratio.mean(), abs=5.0 * ratio.std() / 447.0)
+    np.testing.assert_allclose(np.diagonal(divergence), 0.0, atol=1e-11)
+
+
+def test_a_gamma_shape_is_that_of_scipys_maximum_likelihood_and_stops_at_its_range():
+    values = np.random.default_rng(0).gamma(3.0, 2.0, size=(400, 1))
+    family = Gamma()
+    theta = family.broad(Observations(values), 1)
+    shape, _, scale = stats.gamma.fit(values, floc=0.0)
+    assert theta.shape[0, 0] == pytest.approx(shape, rel=1e-6)
+    assert theta.rate[0, 0] == pytest.approx(1.0 / scale, rel=1e-6)
+    alike = Observations(np.full((50, 1), 7.0))
+    found = family.maximize(family.expect(theta, alike, np.ones((1, 50))), theta)
+    assert found.shape[0, 0] == SHAPES[1]
+    assert family.at_floor(found).tolist() == [True]
+    assert family.mean(found)[0, 0] == pytest.approx(7.0)
+
+
+def test_log_normal_densities_and_moments_agree_with_scipy():
+    rng = np.random.default_rng(0)
+    theta = GaussianParameters(np.array([[0.3, -1.0]]), np.array([[0.25, 0.04]]), np.ones(2))
+    family = LogNormal(covariance="diagonal")
+    values = family.sample(theta, np.zeros(200_000, int), rng)
+    peers = [stats.lognorm(0.5, scale=np.exp(0.3)), stats.lognorm(0.2, scale=np.exp(-1.0))]
+    expected = sum(peer.logpdf(values[:500, d]) for d, peer in enumerate(peers))
+    np.testing.assert_allclose(family.log_density(theta, Observations(values[:500]))[0], expected, rtol=1e-11)
+    np.testing.assert_allclose(family.mean(theta)[0], [peer.mean() for peer in peers])
+    np.testing.assert_allclose(family.spread(theta)[0], [peer.std() for peer in peers])
+    np.testing.assert_allclose(values.mean(axis=0), family.mean(theta)[0], rtol=0.01)
+
+
+def test_compound_dirichlet_probabilities_agree_with_scipy():
+    rng = np.random.default_rng(0)
+    alpha = np.array([[0.2, 3.0, 1.0, 0.5], [30.0, 4.0, 9.0, 200.0]])
+    theta, family = CompoundDirichletParameters(alpha, np.full(4, 0.25)), CompoundDirichlet()
+    trials = rng.integers(0, 60, size=200)
+    values = rng.multinomial(trials, [0.1, 0.2, 0.3, 0.4]).astype(float)
+    found = family.log_density(theta, Observations(values))
+    for k in range(2):
+        expected = stats.dirichlet_multinomial(alpha[k], trials).logpmf(values.astype(int))
+        np.testing.assert_allclose(found[k], expected, rtol=1e-10, atol=1e-10)
+    drawn = family.sample(theta, np.ones(50_000, int), rng, exposure=12.0)
+    assert (drawn.sum(axis=1) == 12.0).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), 12.0 * family.mean(theta)[1], rtol=0.02)
+    dirichlet = stats.dirichlet(alpha[1])
+    np.testing.assert_allclose(family.spread(theta)[1], np.sqrt(dirichlet.var()))
+
+
+def test_a_compound_dirichlet_is_learned_online():
+    rng = np.random.default_rng(0)
+    alpha = np.array([0.5, 2.0, 1.0, 4.0])
+    values = rng.multinomial(40, rng.dirichlet(alpha, size=20_000)).astype(float)
+    learner = OnlineEM(Mixture(components=1, family=CompoundDirichlet()))
+    for start in range(0, len(values), 100):
+        learner.update(Observations(values[start : start + 100]))
+    np.testing.assert_allclose(learner.snapshot.averaged.components.alpha[0], alpha, rtol=0.05)
+
+
+def positive(numbers):
+    return np.exp(numbers).reshape(2, -1)
+
+
+BUILDERS = {
+    Poisson(): (2, lambda x: IndependentParameters(positive(x), np.ones(1))),
+    Exponential(): (2, lambda x: IndependentParameters(positive(x), np.ones(1))),
+    Geometric(): (2, lambda x: IndependentParameters(positive(x), np.ones(1))),
+    Bernoulli(): (4, lambda x: IndependentParameters(expit(x).reshape(2, 2), np.full(2, 0.5))),
+    Gamma(): (4, lambda x: GammaParameters(positive(x[:2]), positive(x[2:]), np.ones(1), np.zeros(1))),
+    LogNormal(covariance="diagonal"): (
+        4,
+        lambda x: GaussianParameters(x[:2].reshape(2, 1), positive(x[2:]), np.full(1, 1e-3)),
+    ),
+    CompoundDirichlet(): (6, lambda x: CompoundDirichletParameters(positive(x), np.full(3, 1.0 / 3.0))),
+}
+
+
+@pytest.mark.parametrize("family", BUILDERS, ids=lambda family: family.type)
+def test_the_update_is_where_direct_minimisation_ends(family):
+    """The minimum of U(Θ'|batch) + D_RE(Θ, Θ')/η, by a quasi-Newton method that knows nothing of EM."""
+    rng = np.random.default_rng(7)
+    size, build = BUILDERS[family]
+    model, eta = Mixture(components=2, family=family), 0.4
+
+    def parameters(x):
+        return MixtureParameters(softmax(np.append(0.0, x[0])), build(x[1:]))
+
+    old = parameters(0.5 * rng.normal(size=1 + size))
+    rows, _ = model.sample(parameters(0.5 * rng.normal(size=1 + size)), 40, rng, 9.0 if size == 6 else 1.0)
+    rows = Observations(rows.values)
+    expectation = model.expect(old, rows)
+
+    def emission(new):
+        """Return the expected log density of a row with all that is hidden in it, given its component."""
+        if not isinstance(family, CompoundDirichlet):
+            return family.log_density(new.components, rows)
+        given = rows.values + old.components.alpha[:, None]
+        log_share = digamma(given) - digamma(given.sum(axis=2, keepdims=True))
+        return [stats.dirichlet.logpdf([0.2, 0.3, 0.5], alpha) + (log - np.log([0.2, 0.3, 0.5])) @ (alpha - 1.0)
+                for alpha, log in zip(new.components.alpha, log_share, strict=True)]  # fmt: skip
+
+    def objective(new):
+        joint = np.log(new.weights)[:, None] + emission(new)
+        bound = -(expectation.posterior * joint.T).sum(axis=1).mean()
+        return bound + model.relative_entropy(old, new) / eta
+
+    gamma = eta / (1.0 + eta)
+    ours = model.maximize(model.moments(old, rows.span()).blend(expectation.statistics, gamma), old)
+    found = minimize(lambda x: objective(parameters(x)), np.zeros(1 + size), method="BFGS", options={"gtol": 1e-9})
+    theirs = parameters(found.x)
+    np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-6)
+    for name in ("mean", "covariance", "shape", "rate", "alpha"):
+        if hasattr(ours.components, name):
+            np.testing.assert_allclose(
+                getattr(ours.components, name), getattr(theirs.components, name), rtol=2e-5, atol=1e-6
+            )
+    assert objective(ours) == pytest.approx(found.fun, abs=1e-10)

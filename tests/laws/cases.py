@@ -5,7 +5,18 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 
-from streamem.em import Bernoulli, Exponential, Gaussian, Geometric, Mixture, Observations, Poisson
+from streamem.em import (
+    Bernoulli,
+    CompoundDirichlet,
+    Exponential,
+    Gamma,
+    Gaussian,
+    Geometric,
+    LogNormal,
+    Mixture,
+    Observations,
+    Poisson,
+)
 from streamem.em.observations import Span
 from streamem.em.start import start
 
@@ -35,8 +46,14 @@ class Case:
         still = np.random.default_rng(99)
         if isinstance(self.model.family, Gaussian):
             values = still.normal(scale=4.0, size=shape)[component]
-            return values + rng.normal(size=values.shape) @ (np.eye(self.columns) + 0.4)
+            values = values + rng.normal(size=values.shape) @ (np.eye(self.columns) + 0.4)
+            return np.exp(0.3 * values) if isinstance(self.model.family, LogNormal) else values
         mean = still.uniform(0.05, 0.95, size=shape)
+        if isinstance(self.model.family, Gamma):
+            return rng.gamma(20.0 * mean[component]) / still.uniform(0.1, 10.0, size=shape)[component]
+        if isinstance(self.model.family, CompoundDirichlet):
+            shares = rng.standard_gamma(8.0 * mean[component]) + 1e-300
+            return rng.multinomial(30, shares / shares.sum(axis=1, keepdims=True)).astype(float)
         if not isinstance(self.model.family, Bernoulli):
             mean = np.exp(6.0 * mean - 2.0)
         return self.model.family.draw(mean[component] * exposure[:, None], rng)
@@ -48,10 +65,10 @@ class Case:
     def support(self):
         """Return points over all that a value can be, and their weights in a sum that is an integral over it."""
         family = self.model.family
-        if isinstance(family, Gaussian):
+        if isinstance(family, Gaussian) and not isinstance(family, LogNormal):
             # the trapezoid rule over 120 standard deviations in steps of 0.02 is exact to rounding
             return np.linspace(-60.0, 60.0, 6001), np.full(6001, 0.02)
-        if isinstance(family, Exponential):
+        if isinstance(family, (Exponential, Gamma, LogNormal)):
             logarithm = np.linspace(-45.0, 9.0, 20_001)  # the same rule for exp(u)
             return np.exp(logarithm), np.exp(logarithm) * (logarithm[1] - logarithm[0])
         points = np.arange(2.0 if isinstance(family, Bernoulli) else 20_000.0)
@@ -72,17 +89,31 @@ CASES = [
 ] + [
     Case(f"{family.type}{'-missing' if missing else ''}{'-weighted' if weighted else ''}",
          Mixture(components=2, family=family), 4, missing, weighted)
-    for family in (Poisson(), Bernoulli(), Exponential(), Geometric())
+    for family in (Poisson(), Bernoulli(), Exponential(), Geometric(), Gamma())
     for missing, weighted in ((False, False), (True, True))
 ] + [
+    Case(f"log_normal-{covariance}{'-missing-weighted' if missing else ''}",
+         Mixture(components=2, family=LogNormal(covariance=covariance)), 3, missing, missing)
+    for covariance in ("full", "diagonal")
+    for missing in (False, True)
+] + [
+    Case("compound_dirichlet", Mixture(components=2, family=CompoundDirichlet()), 5),
+    Case("compound_dirichlet-weighted", Mixture(components=2, family=CompoundDirichlet()), 5, weighted=True),
+    Case("compound_dirichlet-one-component", Mixture(components=1, family=CompoundDirichlet()), 10),
     Case("poisson-exposed", Mixture(components=2, family=Poisson()), 3, exposed=True),
     Case("poisson-exposed-missing-weighted", Mixture(components=2, family=Poisson()), 3, True, True, exposed=True),
 ]  # fmt: skip
 
 ONE = Span(1.0)
 
+PAST = ("scale", "centre", "log_centre")
+"""Fields of parameters that belong to the warm-up."""
+
+WHOLE = {"compound_dirichlet": "a row that lacks a count says nothing of how many there were"}
+"""Families whose rows must be whole, and why: no missing value can be marginalised."""
+
 
 def flat(parameters):
     """Return parameters as one vector, for comparing; without what belongs to the warm-up."""
-    parts = [getattr(parameters, one.name) for one in fields(parameters) if one.name not in ("scale", "centre")]
+    parts = [getattr(parameters, one.name) for one in fields(parameters) if one.name not in PAST]
     return np.concatenate([flat(part) if is_dataclass(part) else np.ravel(part) for part in parts])

@@ -3,18 +3,36 @@
 from typing import Any
 
 from streamem.em.families.bernoulli import Bernoulli
+from streamem.em.families.compound_dirichlet import CompoundDirichlet
 from streamem.em.families.exponential import Exponential
 from streamem.em.families.family import Family, Parameters
+from streamem.em.families.gamma import Gamma
 from streamem.em.families.gaussian import Gaussian
 from streamem.em.families.geometric import Geometric
+from streamem.em.families.log_normal import LogNormal
 from streamem.em.families.poisson import Poisson
 
-__all__ = ["FAMILIES", "Bernoulli", "Exponential", "Family", "Gaussian", "Geometric", "Parameters", "Poisson"]
+__all__ = [
+    "FAMILIES",
+    "Bernoulli",
+    "CompoundDirichlet",
+    "Exponential",
+    "Family",
+    "Gamma",
+    "Gaussian",
+    "Geometric",
+    "LogNormal",
+    "Parameters",
+    "Poisson",
+]
 
 FAMILIES: dict[str, type[Any]] = {
     "gaussian": Gaussian,
+    "log_normal": LogNormal,
     "poisson": Poisson,
     "bernoulli": Bernoulli,
     "exponential": Exponential,
+    "gamma": Gamma,
     "geometric": Geometric,
+    "compound_dirichlet": CompoundDirichlet,
 }

@@ -21,7 +21,7 @@ class Bernoulli(Independent):
     [[False, False, True, False]]
     """
 
-    support: ClassVar[str] = "0 or 1"
+    support: ClassVar[str] = "0, 1 or a missing value"
     highest: ClassVar[float] = 1.0
     type: Literal["bernoulli"] = "bernoulli"
 

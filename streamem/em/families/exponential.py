@@ -21,7 +21,7 @@ class Exponential(Independent):
     [[False, True]]
     """
 
-    support: ClassVar[str] = "a finite number of at least 0"
+    support: ClassVar[str] = "a finite number of at least 0 or a missing value"
     type: Literal["exponential"] = "exponential"
 
     def natural(self, mean: Array) -> Array:

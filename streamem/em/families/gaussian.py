@@ -141,7 +141,7 @@ class Gaussian:
     9
     """
 
-    support: ClassVar[str] = "a finite number"
+    support: ClassVar[str] = "a finite number or a missing value"
     exposed: ClassVar[bool] = False
     type: Literal["gaussian"] = "gaussian"
     covariance: Literal["full", "diagonal", "spherical", "tied"] = "full"
@@ -188,17 +188,16 @@ class Gaussian:
     def log_density(self, parameters: GaussianParameters, observations: Observations) -> Array:
         """Return the log density of every row's observed part under every component, shape (K, N)."""
         values = observations.values
-        out = np.empty((len(parameters.mean), len(values)))
         if not self.correlated:
+            out = np.empty((parameters.components, len(values)))
             diagonal.log_density(values, parameters.mean, parameters.covariance, out)
             return out
         incomplete = incomplete_rows(values)
         if incomplete is None:
-            kernel = wide if values.shape[1] >= WIDE else full
-            kernel.log_density(values, parameters.mean, parameters.whitening, parameters.constant, out)
-            return out
+            return complete_density(parameters, values)
         order, complete = incomplete
-        out[:, complete] = self.log_density(parameters, Observations(np.ascontiguousarray(values[complete])))
+        out = np.empty((parameters.components, len(values)))
+        out[:, complete] = complete_density(parameters, np.ascontiguousarray(values[complete]))
         part = np.empty((len(out), len(order)))
         missing.log_density(values[order], parameters.mean, parameters.covariance, part)
         out[:, order] = part
@@ -383,6 +382,14 @@ class Gaussian:
                 )
             )
         return GaussianParameters(mean, covariance, scale)
+
+
+def complete_density(parameters: GaussianParameters, values: Array) -> Array:
+    """Return the log density of rows without missing values under full covariances, shape (K, N)."""
+    out = np.empty((parameters.components, len(values)))
+    kernel = wide if values.shape[1] >= WIDE else full
+    kernel.log_density(values, parameters.mean, parameters.whitening, parameters.constant, out)
+    return out
 
 
 def incomplete_rows(values: Array) -> tuple[Labels, Labels] | None:

@@ -23,7 +23,7 @@ class Geometric(Independent):
     0.25
     """
 
-    support: ClassVar[str] = "a whole number of at least 0"
+    support: ClassVar[str] = "a whole number of at least 0 or a missing value"
     type: Literal["geometric"] = "geometric"
 
     def natural(self, mean: Array) -> Array:

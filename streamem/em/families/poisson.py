@@ -22,7 +22,7 @@ class Poisson(Independent):
     6
     """
 
-    support: ClassVar[str] = "a whole number of at least 0"
+    support: ClassVar[str] = "a whole number of at least 0 or a missing value"
     exposed: ClassVar[bool] = True
     type: Literal["poisson"] = "poisson"
 
