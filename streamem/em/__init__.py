@@ -13,6 +13,7 @@ from streamem.em.families import (
     Gaussian,
     Geometric,
     LogNormal,
+    Multinomial,
     Poisson,
 )
 from streamem.em.mixture import Mixture
@@ -39,6 +40,7 @@ __all__ = [
     "GrowingWindow",
     "LogNormal",
     "Mixture",
+    "Multinomial",
     "Observations",
     "OnlineEM",
     "Poisson",

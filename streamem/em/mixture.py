@@ -78,6 +78,10 @@ class Mixture:
         """Return how many numbers are learned from rows of so many columns."""
         return self.components - 1 + self.family.free_parameters(self.components, columns)
 
+    def span(self, observations: Observations) -> Span:
+        """Return how much data rows are: all that the inertia needs to know of them."""
+        return self.family.span(observations)
+
     def wrong(self, values: Array) -> Flags:
         """Return which values no component can have given rise to, shape (N, D)."""
         return self.family.wrong(values)

@@ -64,13 +64,12 @@ class Observations:
         return Observations(self.values[rows], weight, None if self.exposure is None else self.exposure[rows])
 
     def span(self) -> Span:
-        """Return how much data this is."""
-        weight = float(len(self.values)) if self.weight is None else float(self.weight.sum())
-        return Span(weight) if self.exposure is None else Span(weight, self.mean(self.exposure) or 1.0)
+        """Return how much data this is by the weight of its rows, whatever a model makes of them."""
+        return Span(float(len(self.values)) if self.weight is None else float(self.weight.sum()))
 
     def mean(self, by_row: Array) -> float:
         """Return the weighted mean of one number a row, 0 for no rows."""
-        total = float(len(self.values)) if self.weight is None else float(self.weight.sum())
+        total = self.span().weight
         if total == 0.0:
             return 0.0
         return float(by_row.sum() if self.weight is None else self.weight @ by_row) / total

@@ -171,13 +171,14 @@ class OnlineEM:
         """Return the snapshot after one online-EM step, and the posteriors before it."""
         expectation = self.model.expect(old.parameters, observations)
         posterior = told(expectation.posterior, expectation.log_likelihood)
-        span = observations.span()
-        if span.weight == 0.0:
+        span = self.model.span(observations)
+        seen = span.weight
+        if seen == 0.0:
             return old, posterior
         update = old.update + 1
         columns = observations.values.shape[1]
         window = first_window(self.model.free_parameters(columns), self.model.components, columns)
-        gamma = self.schedule.step(Moment(old.weight_seen, span.weight, update, window))
+        gamma = self.schedule.step(Moment(old.weight_seen, seen, update, window))
         statistics, prior = expectation.statistics, self.model.prior(old.parameters)
         if prior is not None:
             # a prior is data that joins the batch: its share of the window is then the same for every batch size
@@ -185,14 +186,14 @@ class OnlineEM:
             span = span.and_rows(gamma * self.model.prior_records)
         moments = self.moments(old.parameters, span, update)
         parameters = self.model.maximize(moments.blend(statistics, gamma), old.parameters)
-        weight = averaging_step(old.weight_seen, observations.span().weight, self.schedule.half_life_records)
+        weight = averaging_step(old.weight_seen, seen, self.schedule.half_life_records)
         averaged = blend_parameters(self.model, old.averaged, parameters, weight)
         snapshot = Snapshot(
             self.model,
             parameters,
             averaged,
             old.records_seen + len(observations),
-            old.weight_seen + observations.span().weight,
+            old.weight_seen + seen,
             update,
             gamma,
             observations.mean(expectation.log_likelihood),

@@ -15,6 +15,7 @@ from streamem.em import (
     Geometric,
     LogNormal,
     Mixture,
+    Multinomial,
     Observations,
     OnlineEM,
     Poisson,
@@ -184,6 +185,24 @@ def test_log_normal_densities_and_moments_agree_with_scipy():
     np.testing.assert_allclose(values.mean(axis=0), family.mean(theta)[0], rtol=0.01)
 
 
+def test_multinomial_probabilities_agree_with_scipy():
+    rng = np.random.default_rng(0)
+    share = rng.dirichlet(np.ones(4), size=2)
+    theta, family = IndependentParameters(share, np.full(4, 0.25)), Multinomial()
+    trials = rng.integers(0, 60, size=200)
+    values = rng.multinomial(trials, [0.1, 0.2, 0.3, 0.4]).astype(float)
+    found = family.log_density(theta, Observations(values))
+    for k in range(2):
+        np.testing.assert_allclose(found[k], stats.multinomial.logpmf(values, trials, share[k]), rtol=1e-10, atol=1e-10)
+    assert family.span(Observations(values)).exposure == trials.mean()
+    drawn = family.sample(theta, np.ones(50_000, int), rng, exposure=12.0)
+    assert (drawn.sum(axis=1) == 12.0).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), 12.0 * share[1], rtol=0.02)
+    starved = family.maximize(family.moments(theta, np.array([0.0, 3.0]), Span(3.0)), theta)
+    np.testing.assert_allclose(starved.mean, share, rtol=1e-12)
+    assert (family.wrong(np.array([[1.0, np.nan, -1.0, 0.5]])) == [[False, True, True, True]]).all()
+
+
 def test_compound_dirichlet_probabilities_agree_with_scipy():
     rng = np.random.default_rng(0)
     alpha = np.array([[0.2, 3.0, 1.0, 0.5], [30.0, 4.0, 9.0, 200.0]])
@@ -225,6 +244,7 @@ BUILDERS = {
         4,
         lambda x: GaussianParameters(x[:2].reshape(2, 1), positive(x[2:]), np.full(1, 1e-3)),
     ),
+    Multinomial(): (6, lambda x: IndependentParameters(softmax(x.reshape(2, 3), axis=1), np.full(3, 1.0 / 3.0))),
     CompoundDirichlet(): (6, lambda x: CompoundDirichletParameters(positive(x), np.full(3, 1.0 / 3.0))),
 }
 
@@ -256,10 +276,10 @@ def test_the_update_is_where_direct_minimisation_ends(family):
     def objective(new):
         joint = np.log(new.weights)[:, None] + emission(new)
         bound = -(expectation.posterior * joint.T).sum(axis=1).mean()
-        return bound + model.relative_entropy(old, new) / eta
+        return bound + model.relative_entropy(old, new, model.span(rows).exposure) / eta
 
     gamma = eta / (1.0 + eta)
-    ours = model.maximize(model.moments(old, rows.span()).blend(expectation.statistics, gamma), old)
+    ours = model.maximize(model.moments(old, model.span(rows)).blend(expectation.statistics, gamma), old)
     found = minimize(lambda x: objective(parameters(x)), np.zeros(1 + size), method="BFGS", options={"gtol": 1e-9})
     theirs = parameters(found.x)
     np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-6)

@@ -14,6 +14,7 @@ from streamem.em import (
     Geometric,
     LogNormal,
     Mixture,
+    Multinomial,
     Observations,
     Poisson,
 )
@@ -51,6 +52,9 @@ class Case:
         mean = still.uniform(0.05, 0.95, size=shape)
         if isinstance(self.model.family, Gamma):
             return rng.gamma(20.0 * mean[component]) / still.uniform(0.1, 10.0, size=shape)[component]
+        if isinstance(self.model.family, Multinomial):
+            trials = rng.integers(0, 40, size=len(component))
+            return rng.multinomial(trials, mean[component] / mean[component].sum(axis=1, keepdims=True)).astype(float)
         if isinstance(self.model.family, CompoundDirichlet):
             shares = rng.standard_gamma(8.0 * mean[component]) + 1e-300
             return rng.multinomial(30, shares / shares.sum(axis=1, keepdims=True)).astype(float)
@@ -97,6 +101,8 @@ CASES = [
     for covariance in ("full", "diagonal")
     for missing in (False, True)
 ] + [
+    Case("multinomial", Mixture(components=2, family=Multinomial()), 5),
+    Case("multinomial-weighted", Mixture(components=2, family=Multinomial()), 5, weighted=True),
     Case("compound_dirichlet", Mixture(components=2, family=CompoundDirichlet()), 5),
     Case("compound_dirichlet-weighted", Mixture(components=2, family=CompoundDirichlet()), 5, weighted=True),
     Case("compound_dirichlet-one-component", Mixture(components=1, family=CompoundDirichlet()), 10),
@@ -109,7 +115,9 @@ ONE = Span(1.0)
 PAST = ("scale", "centre", "log_centre")
 """Fields of parameters that belong to the warm-up."""
 
-WHOLE = {"compound_dirichlet": "a row that lacks a count says nothing of how many there were"}
+WHOLE = dict.fromkeys(
+    ("multinomial", "compound_dirichlet"), "a row that lacks a count says nothing of how many there were"
+)
 """Families whose rows must be whole, and why: no missing value can be marginalised."""
 
 

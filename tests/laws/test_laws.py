@@ -44,7 +44,7 @@ def test_1_the_moments_of_a_model_give_the_model_back(case):
 def test_2_a_step_of_nothing_changes_nothing_and_a_whole_step_is_batch_em(case):
     theta, rows = case.parameters(), case.rows(200)
     found = case.model.expect(theta, rows).statistics
-    moments = case.model.moments(theta, rows.span())
+    moments = case.model.moments(theta, case.model.span(rows))
     agree(case.model.maximize(moments.blend(found, 1e-13), theta), theta)
     whole = case.model.maximize(moments.blend(found, 1.0), theta)
     agree(whole, batch_em(case.model, theta, rows, iterations=1)[0])
@@ -84,11 +84,11 @@ def test_5_the_certificate_holds(case, gamma):
     for seed in range(10):
         rows = case.rows(50, seed=seed)
         expectation = case.model.expect(theta, rows)
-        moments = case.model.moments(theta, rows.span())
+        moments = case.model.moments(theta, case.model.span(rows))
         new = case.model.maximize(moments.blend(expectation.statistics, gamma), theta)
         before = -rows.mean(expectation.log_likelihood)
         after = -rows.mean(case.model.posterior(new, rows)[1])
-        divergence = case.model.relative_entropy(theta, new, rows.span().exposure)
+        divergence = case.model.relative_entropy(theta, new, case.model.span(rows).exposure)
         assert divergence >= -1e-12
         assert after + divergence / eta <= before + 1e-12 * abs(before)
         theta = new
@@ -195,9 +195,9 @@ def test_unmatched_copies_of_a_shuffled_model_do_not_combine_to_it(case):
 def test_sampled_inertia_is_unbiased():
     case = CASES[0]
     theta, rows = case.parameters(), case.rows(1)
-    exact = case.model.moments(theta, rows.span())
+    exact = case.model.moments(theta, case.model.span(rows))
     learner = OnlineEM(Mixture(components=3), inertia=SampledInertia(samples=200_000))
-    found = learner.moments(theta, rows.span(), 1)
+    found = learner.moments(theta, case.model.span(rows), 1)
     # standard errors of 200,000 draws
     np.testing.assert_allclose(found.weight, exact.weight, atol=5e-3)
     np.testing.assert_allclose(found.mean, exact.mean, atol=0.05)

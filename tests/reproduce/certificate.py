@@ -28,7 +28,7 @@ def violations(covariance: str, updates: int) -> tuple[int, float]:
     for _ in range(updates):
         batch, eta = rows(int(rng.integers(1, 60))), float(np.exp(rng.uniform(-6.0, 2.0)))
         expectation = model.expect(theta, batch)
-        moments = model.moments(theta, batch.span())
+        moments = model.moments(theta, model.span(batch))
         new = model.maximize(moments.blend(expectation.statistics, eta / (1.0 + eta)), theta)
         assert not model.family.at_floor(new.components).any()
         before = -batch.mean(expectation.log_likelihood)

@@ -10,6 +10,7 @@ from streamem.em.families.gamma import Gamma
 from streamem.em.families.gaussian import Gaussian
 from streamem.em.families.geometric import Geometric
 from streamem.em.families.log_normal import LogNormal
+from streamem.em.families.multinomial import Multinomial
 from streamem.em.families.poisson import Poisson
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Gaussian",
     "Geometric",
     "LogNormal",
+    "Multinomial",
     "Parameters",
     "Poisson",
 ]
@@ -34,5 +36,6 @@ FAMILIES: dict[str, type[Any]] = {
     "exponential": Exponential,
     "gamma": Gamma,
     "geometric": Geometric,
+    "multinomial": Multinomial,
     "compound_dirichlet": CompoundDirichlet,
 }

@@ -87,6 +87,10 @@ class CompoundDirichlet:
         """Return which values are no counts; a missing one is none either."""
         return np.asarray(~((values >= 0.0) & np.isfinite(values) & (values == np.floor(values))))
 
+    def span(self, observations: Observations) -> Span:
+        """Return how much data rows are: their weight."""
+        return observations.span()
+
     def coordinates(self, values: Array) -> Array:
         """Return the square roots of the shares of a row, whose variance is about the same everywhere."""
         return np.asarray(np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1.0)))

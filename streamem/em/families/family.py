@@ -51,6 +51,9 @@ class Family(Protocol):
     def exposed(self) -> bool:
         """Whether an exposure of each row means anything to it."""
 
+    def span(self, observations: Observations) -> Span:
+        """Return how much data rows are: all that the inertia needs to know of them."""
+
     def coordinates(self, values: Array) -> Array:
         """Return rows as they are clustered for a start: where differences of equal size mean about the same."""
 

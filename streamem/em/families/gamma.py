@@ -89,6 +89,10 @@ class Gamma:
         """Return which values are not positive or infinite."""
         return np.asarray(~(np.isnan(values) | ((values > 0.0) & np.isfinite(values))))
 
+    def span(self, observations: Observations) -> Span:
+        """Return how much data rows are: their weight."""
+        return observations.span()
+
     def coordinates(self, values: Array) -> Array:
         """Return cube roots, which are nearly normal for every shape (Wilson and Hilferty 1931)."""
         return np.cbrt(values)

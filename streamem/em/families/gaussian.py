@@ -166,6 +166,10 @@ class Gaussian:
         """Return which values are infinite, shape (N, D)."""
         return np.isinf(values)
 
+    def span(self, observations: Observations) -> Span:
+        """Return how much data rows are: their weight."""
+        return observations.span()
+
     def coordinates(self, values: Array) -> Array:
         """Return rows as they are clustered for a start: as they are."""
         return values

@@ -84,6 +84,14 @@ class Independent:
     highest: ClassVar[float] = np.inf
     """The mean lies between 0 and this."""
 
+    def exposure(self, observations: Observations) -> Array:
+        """Return the exposure of every row, shape (N,)."""
+        return np.ones(len(observations)) if observations.exposure is None else observations.exposure
+
+    def span(self, observations: Observations) -> Span:
+        """Return how much data rows are: their weight, and the mean of their exposures."""
+        return Span(observations.span().weight, observations.mean(self.exposure(observations)) or 1.0)
+
     def natural(self, mean: Array) -> Array:
         """Return θ(μ)."""
         raise NotImplementedError
@@ -126,15 +134,14 @@ class Independent:
         """
         weight = np.ones(len(observations)) if observations.weight is None else observations.weight
         centre, _ = column_moments(observations.values, weight)
-        if observations.exposure is not None:
-            seen = np.where(np.isnan(observations.values), 0.0, weight[:, None])
-            centre = centre * seen.sum(axis=0) / (seen * observations.exposure[:, None]).sum(axis=0)
+        seen = np.where(np.isnan(observations.values), 0.0, weight[:, None])
+        centre = centre * seen.sum(axis=0) / (seen * self.exposure(observations)[:, None]).sum(axis=0)
         return IndependentParameters(np.tile(centre, (components, 1)), centre)
 
     def log_density(self, parameters: IndependentParameters, observations: Observations) -> Array:
         """Return the log density of every row's observed part under every component, shape (K, N)."""
         values, absent = observed(observations.values)
-        exposure = exposures(observations)
+        exposure = self.exposure(observations)
         base = self.log_base(values, exposure[:, None])
         partition = self.log_partition(parameters.mean)
         if absent is None:
@@ -149,7 +156,7 @@ class Independent:
     ) -> IndependentStatistics:
         """Return the expected statistics of rows that belong to components by shares, shape (K, N)."""
         values, absent = observed(observations.values)
-        exposure = exposures(observations)
+        exposure = self.exposure(observations)
         total = responsibility @ values
         if absent is not None:
             total += parameters.mean * (responsibility @ np.where(absent, exposure[:, None], 0.0))
@@ -241,8 +248,3 @@ def observed(values: Array) -> tuple[Array, Flags | None]:
         return values, None
     absent = np.isnan(values)
     return np.where(absent, 0.0, values), absent
-
-
-def exposures(observations: Observations) -> Array:
-    """Return the exposure of every row, shape (N,)."""
-    return np.ones(len(observations)) if observations.exposure is None else observations.exposure
