@@ -70,6 +70,19 @@ def bad_weight(place: Place) -> Attempt:
     return place.run(None, "", 0, good=ROWS - 5)
 
 
+def bad_count(place: Place) -> Attempt:
+    """Counts that are negative, not whole or infinite."""
+    wrong = ("-1", "2.5", "inf")
+    lines = [f"{n},{place.rng.choice([0, 1, 2, 30, 33])},1.0" for n in range(ROWS)]
+    for row in place.rng.sample(range(ROWS), 5):
+        lines[row] = f"{row},{place.rng.choice(wrong)},1.0"
+    place.learn.update(features=["x"])
+    place.learn["model"]["family"] = {"type": place.rng.choice(["poisson", "geometric"])}
+    place.write(lines)
+    place.settings["errors"] = {"policy": "skip"}
+    return place.run(None, "", 0, good=ROWS - 5)
+
+
 def missing_values(place: Place) -> Attempt:
     """Empty fields, NaN, null and absent keys are no mistakes."""
     if place.rng.random() < 0.5:
@@ -96,7 +109,7 @@ def too_many_errors(place: Place) -> Attempt:
     return place.run("DataError", "max_errors", 1)
 
 
-KINDS = [bad_weight, missing_values, stray_quotes, too_many_errors]
+KINDS = [bad_weight, bad_count, missing_values, stray_quotes, too_many_errors]
 for _name in [*CSV, *NDJSON]:
     for _policy in ("stop", "skip", "dead_letter"):
         _kind = partial(bad_records, name=_name, policy=_policy)
