@@ -86,6 +86,9 @@ def _counters(snapshot: Snapshot, summary: Mapping[str, Any]) -> str:
     ]
     if snapshot.weight_seen != snapshot.records_seen:
         parts.insert(1, f"weight {snapshot.weight_seen:,.6g}")
+    if (certificate := snapshot.certificate) is not None:
+        broken = f"{certificate.violations} of {certificate.updates:,} updates break the certificate"
+        parts.append(f"{broken}, last slack {certificate.slack:.3g} nats per record")
     if summary["at_floor"]:
         parts.append(f"{summary['at_floor']} at a floor")
     return "\n".join(parts)

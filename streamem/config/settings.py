@@ -76,7 +76,10 @@ BOUNDS: dict[type, dict[str, Any]] = {
 }
 """What the declarations say of their numbers in words: limits within which each of them makes sense."""
 
-MAY_CHANGE: dict[type, tuple[str, ...]] = {FilesSource: ("follow", "speed"), Learn: ("paused", "until_records")}
+MAY_CHANGE: dict[type, tuple[str, ...]] = {
+    FilesSource: ("follow", "speed"),
+    Learn: ("paused", "until_records", "certificate"),
+}
 """Settings of parts that a restart may change: they say what is done from now on, not what was done before."""
 
 

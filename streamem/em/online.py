@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streamem.em.certificate import Certificate, certify
 from streamem.em.combine import blend_parameters
 from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.observations import Observations, Span
 from streamem.em.schedule import GrowingWindow, Moment, Schedule, averaging_step, first_window
 from streamem.em.snapshot import Posterior, Snapshot
 from streamem.em.start import start
-from streamem.errors import ModelError, tell
+from streamem.errors import ConfigError, ModelError, tell
 
 __all__ = ["INERTIAS", "ExactInertia", "OnlineEM", "SampledInertia"]
 
@@ -64,6 +65,13 @@ class OnlineEM:
     inertia : ExactInertia or SampledInertia
     start : Snapshot, optional
         Go on from here, without a warm-up.
+    certified : bool
+        Check every update against what the method promises, at the cost of a second E-step; see `certificate`.
+
+    Raises
+    ------
+    ConfigError
+        `certified`, but the promise does not hold for sampled inertia or with a prior.
 
     Examples
     --------
@@ -82,11 +90,17 @@ class OnlineEM:
     seed: int = 0
     inertia: ExactInertia | SampledInertia = field(default_factory=ExactInertia)
     start: Snapshot | None = None
+    certified: bool = False
     snapshot: Snapshot | None = field(init=False)
     held: list[Observations] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.snapshot = self.start
+        exact = isinstance(self.inertia, ExactInertia) and self.model.prior_records == 0.0
+        if self.certified and not exact:
+            found = "a prior" if self.model.prior_records else "sampled inertia"
+            wanted = "exact inertia and prior_records: 0"
+            raise ConfigError(tell("certificate", found=found, wanted=wanted, do="leave one of them out"))
 
     @property
     def holding(self) -> bool:
@@ -188,6 +202,11 @@ class OnlineEM:
         parameters = self.model.maximize(moments.blend(statistics, gamma), old.parameters)
         weight = averaging_step(old.weight_seen, seen, self.schedule.half_life_records)
         averaged = blend_parameters(self.model, old.averaged, parameters, weight)
+        certificate = old.certificate
+        if self.certified:
+            seen_so_far = certificate or Certificate()
+            likelihood = expectation.log_likelihood
+            certificate = certify(self.model, old.parameters, parameters, gamma, observations, likelihood, seen_so_far)
         snapshot = Snapshot(
             self.model,
             parameters,
@@ -197,6 +216,7 @@ class OnlineEM:
             update,
             gamma,
             observations.mean(expectation.log_likelihood),
+            certificate,
         )
         return snapshot, posterior
 

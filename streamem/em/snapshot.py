@@ -4,11 +4,12 @@ JSON (`to_json`) is for people and other programs, arrays (`to_arrays`) for chec
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
+from streamem.em.certificate import Certificate
 from streamem.em.combine import average, match
 from streamem.em.families import FAMILIES
 from streamem.em.mixture import Mixture, MixtureParameters
@@ -81,6 +82,8 @@ class Snapshot:
         γ of the last one, 0 before the first.
     log_likelihood : float
         Mean of the last batch under the parameters before its update, nats a record.
+    certificate : Certificate or None
+        Of all updates so far, where the learner was asked for it.
 
     Examples
     --------
@@ -100,6 +103,7 @@ class Snapshot:
     update: int
     step_size: float
     log_likelihood: float
+    certificate: Certificate | None = None
 
     @property
     def columns(self) -> int:
@@ -118,8 +122,13 @@ class Snapshot:
             "model": describe(self.model),
             "parameters": nested(self.parameters, np.ndarray.tolist),
             "averaged": nested(self.averaged, np.ndarray.tolist),
-            **{name: getattr(self, name) for name in COUNTERS},
+            **self.counters(),
         }
+
+    def counters(self) -> dict[str, Any]:
+        """Return the plain numbers, those of the certificate where there is one."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
+        return found if self.certificate is None else found | {"certificate": asdict(self.certificate)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Snapshot":
@@ -143,13 +152,14 @@ class Snapshot:
             model = build(record["model"], MODELS)
             parts = [model.assemble(arrays_of(record[name])) for name in ("parameters", "averaged")]
             counters = {name: number(name, record[name]) for name in COUNTERS}
+            certificate = certificate_of(record.get("certificate"))
         except KeyError as error:
             raise unreadable(f"no {error}", "every key of a snapshot") from error
-        return cls(model, parts[0], parts[1], **counters)
+        return cls(model, parts[0], parts[1], **counters, certificate=certificate)
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the plain values and the named arrays that a checkpoint holds."""
-        values = {"format": FORMAT, "model": describe(self.model), **{n: getattr(self, n) for n in COUNTERS}}
+        values = {"format": FORMAT, "model": describe(self.model), **self.counters()}
         arrays: dict[str, Array] = {}
         for name in ("parameters", "averaged"):
             flatten(name, nested(getattr(self, name), np.asarray), arrays)
@@ -319,14 +329,23 @@ def arrays_of(tree: Any) -> dict[str, Any]:
 
 def number(name: str, value: Any) -> Any:
     """Return a counter of a snapshot, checked."""
-    whole = name in ("records_seen", "update")
+    whole = name in ("records_seen", "update", "updates", "violations")
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     # an integer beyond 2^63 has no place in a counter, and numpy no name for it
     if not right or not abs(value) < 2**63:
         raise unreadable(f"{name}: {value!r}", "a whole number" if whole else "a finite number")
-    if name != "log_likelihood" and value < 0:
+    if name not in ("log_likelihood", "slack") and value < 0:
         raise unreadable(f"{name}: {value!r}", "a number of at least 0")
     return value if whole else float(value)
+
+
+def certificate_of(record: Any) -> Certificate | None:
+    """Return the certificate in a snapshot record, checked; None where there is none."""
+    if record is None:
+        return None
+    if not isinstance(record, Mapping) or set(record) != {one.name for one in fields(Certificate)}:
+        raise unreadable(f"certificate: {record!r}", "slack, updates and violations")
+    return Certificate(**{name: number(name, value) for name, value in record.items()})
 
 
 def unreadable(found: str, wanted: str) -> StreamemError:

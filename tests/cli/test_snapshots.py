@@ -41,6 +41,13 @@ def test_show_reads_json_and_checkpoints_like_snapshot_files(streamem, last, tmp
     assert of_checkpoint.splitlines()[1:] == table.splitlines()[1:]
 
 
+def test_show_tells_what_became_of_the_certificate(streamem, last, tmp_path):
+    path = tmp_path / "certified.json"
+    path.write_text(json.dumps(last | {"certificate": {"slack": 0.04, "updates": 1500, "violations": 2}}))
+    assert "2 of 1,500 updates break the certificate, last slack 0.04 nats per record" in streamem("show", path).out
+    assert "certificate" not in streamem("show", SNAPSHOTS).out
+
+
 def test_a_table_that_is_too_broad_has_a_row_for_each_feature(streamem, last, tmp_path):
     rng = np.random.default_rng(0)
     parameters = {

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from streamem.em import AnomalyRank, Gaussian, Mixture, Observations, OnlineEM, Snapshot, combine
+from streamem.em import AnomalyRank, Gaussian, Mixture, Observations, OnlineEM, SampledInertia, Snapshot, combine
+from streamem.em import start as starting
+from streamem.em.certificate import Certificate, certify
 from streamem.em.online import default_warmup
 from streamem.errors import ConfigError, ModelError, SnapshotError
 from tests import naive
@@ -210,3 +212,60 @@ def test_the_bits_do_not_depend_on_where_arrays_lie_in_memory(covariance):
             told += one.update(Observations(stream.values[start : start + 100].copy()))
         found.add(b"".join(np.ascontiguousarray(posterior.log_likelihood).tobytes() for posterior in told))
     assert len(found) == 1
+
+
+def test_every_update_of_a_certified_learner_keeps_the_promise_and_counts():
+    stream, one = rows(1000), learner(certified=True)
+    for begin in range(0, 1000, 100):
+        one.update(stream[begin : begin + 100])
+    certificate = one.snapshot.certificate
+    assert (certificate.updates, certificate.violations) == (one.snapshot.update, 0)
+    assert certificate.slack > 0.0
+    again = Snapshot.from_arrays(*one.snapshot.to_arrays())
+    assert again.certificate == Snapshot.from_json(one.snapshot.to_json()).certificate == certificate
+    assert learner().snapshot is None
+    plain = learner()
+    for begin in range(0, 1000, 100):
+        plain.update(stream[begin : begin + 100])
+    assert plain.snapshot.certificate is None
+    assert "certificate" not in plain.snapshot.to_json()
+    np.testing.assert_array_equal(plain.snapshot.averaged.weights, one.snapshot.averaged.weights)
+
+
+def test_an_update_that_breaks_the_promise_is_counted():
+    model = Mixture(components=2)
+    theta = starting.start(model, rows(300), np.random.default_rng(0))
+    worse = starting.start(model, Observations(rows(300).values + 3.0), np.random.default_rng(0))
+    batch = rows(50, seed=2)
+    found = certify(model, theta, worse, 0.1, batch, model.posterior(theta, batch)[1], Certificate(0.0, 4, 1))
+    assert (found.updates, found.violations) == (5, 2)
+    assert found.slack < 0.0
+
+
+def test_an_update_in_which_a_floor_acts_is_not_judged():
+    model = Mixture(components=1, family=Gaussian(covariance_floor=0.5))
+    theta = starting.start(model, rows(300), np.random.default_rng(0))
+    batch = Observations(np.zeros((50, 2)))
+    new = model.maximize(model.expect(theta, batch).statistics, theta)
+    before = Certificate(0.25, 4, 1)
+    assert certify(model, theta, new, 0.1, batch, model.posterior(theta, batch)[1], before) is before
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"inertia": SampledInertia(samples=50)}, "sampled inertia"),
+        ({"model": Mixture(components=2, prior_records=1.0)}, "a prior"),
+    ],
+)
+def test_what_the_promise_does_not_hold_for_cannot_be_certified(settings, found):
+    with pytest.raises(ConfigError, match=f"certificate: found {found}; wanted exact inertia and prior_records: 0"):
+        learner(certified=True, **settings)
+
+
+@pytest.mark.parametrize("wrong", [3, {"slack": 0.0}, {"slack": "a", "updates": 1, "violations": 0}])
+def test_a_certificate_that_is_none_is_refused(wrong):
+    one = learner(certified=True)
+    one.update(rows(400))
+    with pytest.raises(SnapshotError, match="snapshot: found"):
+        Snapshot.from_json(one.snapshot.to_json() | {"certificate": wrong})

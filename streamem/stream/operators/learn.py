@@ -54,6 +54,9 @@ class Learn:
     start_from : str or None
         A snapshot file to begin from, in place of a warm-up. Of an NDJSON file the last line counts, of a file with
         several operators the last line of the operator `name`.
+    certificate : bool
+        Check every update against what the method promises; the slack of the last one and the count of violations are
+        in the snapshots. Costs a second E-step.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -72,6 +75,7 @@ class Learn:
     until_records: int | None = None
     anomaly_window_records: int = 1000
     start_from: str | None = None
+    certificate: bool = False
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -123,6 +127,7 @@ class LearnStep:
             seed=learn.seed,
             inertia=learn.inertia,
             start=start,
+            certified=learn.certificate,
         )
 
     @property
