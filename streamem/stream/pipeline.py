@@ -130,7 +130,14 @@ class Pipeline:
                     check_fingerprint(folder, saved.fingerprint, self.fingerprint)
                     check_operators(folder, saved.steps, [operator.name for operator in self.operators])
             run = _Run(self, saved, limit)
-            run.open_input(stack)
+            try:
+                run.open_input(stack)
+            except DataError:
+                if not self.world.stopping.is_set():
+                    raise
+                # asked to stop while it waited for the first record: there is nothing to be done
+                nothing = Progress(0, 0, run.records, dict(run.rejected), None, {})
+                return Summary(nothing, "stop", False, self.world.monotonic() - began)
             moved = self._move_aside() if fresh else []
             run.open_outputs(stack)
             ended = run.go()

@@ -1,6 +1,7 @@
 """Pipelines over real files: how many micro-batches come together never shows, and every checkpoint is synced."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -118,3 +119,13 @@ def test_a_checkpoint_syncs_each_output_itself_and_its_folder(tmp_path):
     each = ["sync", "sync", "sync", "sync", "replace", "folder"]
     new = ["sync", "folder"] * 3 + ["sync", "replace", "folder"]
     assert disk.calls == new + each * 3
+
+
+def test_a_run_that_is_stopped_before_the_first_record_came_has_done_nothing(tmp_path):
+    (tmp_path / "in.ndjson").write_bytes(b"")
+    world = World()
+    source = FilesSource(paths=[str(tmp_path / "in.ndjson")], follow=True)
+    threading.Timer(0.2, world.stopping.set).start()
+    summary = pipeline(tmp_path, source=source, world=world).run()
+    assert (summary.ended, summary.progress.records, summary.was_finished) == ("stop", 0, False)
+    assert not (tmp_path / "out/posteriors.ndjson").exists()
