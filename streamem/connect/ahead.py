@@ -24,7 +24,7 @@ def ahead(items: Iterator[Item]) -> Generator[Item]:
     >>> list(ahead(iter("abc")))
     ['a', 'b', 'c']
     """
-    if len(os.sched_getaffinity(0)) == 1:
+    if processors() == 1:
         yield from items
         return
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as worker:
@@ -32,3 +32,8 @@ def ahead(items: Iterator[Item]) -> Generator[Item]:
         while (item := coming.result()) is not END:
             coming = worker.submit(next, items, END)
             yield item  # type: ignore[misc]
+
+
+def processors() -> int:
+    """Return how many processors this process may use; not every system can say it for one process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
