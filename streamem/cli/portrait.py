@@ -40,21 +40,34 @@ def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) ->
 
 
 def _broad(components: Sequence[Mapping[str, Any]], features: Sequence[str]) -> Table:
-    table = _table("component", "share", *features)
+    table = _table(*_named(components[0]), *features)
     for one in components:
         cells = [f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(one["mean"], one["sd"], strict=True)]
-        table.add_row(str(one["component"]), _percent(one["share"]), *cells)
+        table.add_row(*_label(one), *cells)
     return table
 
 
 def _long(components: Sequence[Mapping[str, Any]], features: Sequence[str]) -> Table:
-    table = _table("component", "share", "feature", "mean", "sd")
+    table = _table(*_named(components[0]), "feature", "mean", "sd")
     for one in components:
-        label = (str(one["component"]), _percent(one["share"]))
+        label = _label(one)
         for feature, mean, sd in zip(features, one["mean"], one["sd"], strict=True):
             table.add_row(*label, feature, f"{mean:.4g}", f"{sd:.3g}")
-            label = ("", "")
+            label = [""] * len(label)
     return table
+
+
+def _named(one: Mapping[str, Any]) -> list[str]:
+    return [name for name in one if name not in ("mean", "sd")]
+
+
+def _label(one: Mapping[str, Any]) -> list[str]:
+    """Return what stands before the features: a component's number, and shares in percent."""
+    return [
+        _percent(value) if isinstance(value, float) else str(value)
+        for name, value in one.items()
+        if name in _named(one)
+    ]
 
 
 def _table(*titles: str) -> Table:
@@ -70,7 +83,8 @@ def _percent(share: float) -> str:
 
 def _title(snapshot: Snapshot, record: Mapping[str, Any]) -> str:
     model = snapshot.model
-    what = f"{model.type} of {model.components} x {model.family.type}"
+    family = getattr(model, "family", None)
+    what = model.type if family is None else f"{model.type} of {model.components} x {family.type}"
     whose = " / ".join(str(record[key]) for key in ("name", "operator") if record.get(key))
     when = f", at {record['time']}" if record.get("time") else ""
     return f"{whose}: {what}{when}" if whose else f"{what}{when}"

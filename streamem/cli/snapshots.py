@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["combine", "score", "show"]
 
+KEPT = ("name", "operator", "features", "exposure", "key", "time_column", "time_unit")
+"""What a combined snapshot keeps of the first one's record."""
+
 SCORE_RECORDS = 5000
 """Records a batch of ``score``; nothing is learned, so it decides speed and memory only."""
 
@@ -60,7 +63,7 @@ def combine(snapshots: Sequence[str], weights: str | None, output: str) -> None:
             do = "combine models of the same columns in the same order"
             raise SnapshotError(tell(path, found=f"the features {_listed(record)}", wanted=wanted, do=do))
     combined = em.combine([one for one, _ in found], alphas)
-    kept = {key: first[key] for key in ("name", "operator", "features") if key in first}
+    kept = {key: first[key] for key in KEPT if key in first}
     _write(output, json.dumps({**combined.to_json(), **kept}) + "\n")
 
 
@@ -81,7 +84,7 @@ def score(snapshot: str, files: Sequence[str], operator: str | None, output: str
     from streamem.stream.operators import Score
     from streamem.stream.outputs import Output
     from streamem.stream.pipeline import Pipeline
-    from streamem.stream.protocol import Cuts
+    from streamem.stream.protocol import Columns, Cuts
 
     _, record = _read(snapshot, operator)
     name = str(record.get("operator") or "model")
@@ -93,6 +96,7 @@ def score(snapshot: str, files: Sequence[str], operator: str | None, output: str
         name="score",
         source=FilesSource(paths=list(files)),
         cuts=Cuts(max_records=SCORE_RECORDS),
+        columns=Columns(record.get("time_column"), record.get("time_unit") or "s", key=record.get("key")),
         operators=[Score(name=name, snapshot=snapshot, operator=operator)],
         outputs=outputs,
     ).run()

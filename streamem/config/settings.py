@@ -17,6 +17,7 @@ from streamem.config.reading import read
 from streamem.connect import SINKS, SOURCES, FilesSource
 from streamem.em import (
     FAMILIES,
+    HMM,
     INERTIAS,
     MODELS,
     SCHEDULES,
@@ -29,7 +30,8 @@ from streamem.em import (
     Power,
     SampledInertia,
 )
-from streamem.stream.operators import OPERATORS, Learn, Score
+from streamem.stream.operators import OPERATORS, Lag, Learn, Order, Score
+from streamem.stream.operators.lag import MOST_LAG
 from streamem.stream.outputs import Output
 from streamem.stream.pipeline import Checkpoints, Pipeline
 from streamem.stream.progress import Progress
@@ -50,6 +52,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 BOUNDS: dict[type, dict[str, Any]] = {
     Mixture: {"components": Count, "prior_records": NotNegative},
+    HMM: {"states": Count, "prior_records": NotNegative},
     Gaussian: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
     LogNormal: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
     GrowingWindow: {
@@ -65,14 +68,23 @@ BOUNDS: dict[type, dict[str, Any]] = {
     Cumulative: {"half_life_records": HalfLife},
     Constant: {"step_size": Share, "half_life_records": HalfLife},
     SampledInertia: {"samples": Count},
+    Lag: {
+        "name": Name,
+        "columns": Annotated[list[str], Field(min_length=1)],
+        "lags": list[Annotated[int, Field(ge=1, le=MOST_LAG)]],
+        "max_keys": Count | None,
+    },
+    Order: {"name": Name, "reorder_ms": Count | None, "max_keys": Count | None},
     Learn: {
         "name": Name,
         "warmup_records": Count | None,
         "seed": Annotated[int, Field(ge=0, lt=2**63)],
         "until_records": Count | None,
         "anomaly_window_records": Count,
+        "max_keys": Count | None,
+        "idle_ttl_ms": Count | None,
     },
-    Score: {"name": Name, "anomaly_window_records": Count},
+    Score: {"name": Name, "anomaly_window_records": Count, "max_keys": Count | None, "idle_ttl_ms": Count | None},
 }
 """What the declarations say of their numbers in words: limits within which each of them makes sense."""
 
@@ -130,7 +142,7 @@ class Settings:
     @property
     def columns(self) -> Columns:
         """The columns that the top level names."""
-        return Columns(time=self.time, time_unit=self.time_unit)
+        return Columns(key=self.key, time=self.time, time_unit=self.time_unit)
 
     @property
     def uses_stdout(self) -> bool:
@@ -155,7 +167,6 @@ class Settings:
             source=self.source,
             cuts=self.batch,
             columns=self.columns,
-            key=self.key,
             operators=self.operators,
             outputs=self.outputs,
             checkpoint=self.checkpoint,

@@ -4,6 +4,7 @@ Read `online` first: every model learns by the one rule in it.
 """
 
 from streamem.em.anomaly import AnomalyRank
+from streamem.em.carry import Carry
 from streamem.em.families import (
     FAMILIES,
     Bernoulli,
@@ -16,19 +17,23 @@ from streamem.em.families import (
     Multinomial,
     Poisson,
 )
+from streamem.em.hmm import HMM
 from streamem.em.mixture import Mixture
 from streamem.em.observations import Observations
 from streamem.em.online import INERTIAS, ExactInertia, OnlineEM, SampledInertia
+from streamem.em.posterior import Posterior
 from streamem.em.schedule import SCHEDULES, Constant, Cumulative, GrowingWindow, Power
-from streamem.em.snapshot import MODELS, Posterior, Snapshot, combine
+from streamem.em.snapshot import MODELS, Snapshot, combine
 
 __all__ = [
     "FAMILIES",
+    "HMM",
     "INERTIAS",
     "MODELS",
     "SCHEDULES",
     "AnomalyRank",
     "Bernoulli",
+    "Carry",
     "CompoundDirichlet",
     "Constant",
     "Cumulative",

@@ -9,10 +9,11 @@ Amid and Warmuth (2020), section 2.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from streamem.em.mixture import Mixture, MixtureParameters
+from streamem.em.model import Carried, Model
 from streamem.em.observations import Array, Observations
 
 __all__ = ["Certificate", "certify"]
@@ -41,11 +42,12 @@ class Certificate:
 
 
 def certify(
-    model: Mixture,
-    old: MixtureParameters,
-    new: MixtureParameters,
+    model: Model,
+    old: Any,
+    new: Any,
     step: float,
     observations: Observations,
+    carried: Carried | None,
     log_likelihood: Array,
     before: Certificate,
 ) -> Certificate:
@@ -53,12 +55,12 @@ def certify(
 
     It costs a second E-step. `log_likelihood` is that of the rows under `old`, shape (N,).
     """
-    if model.family.at_floor(new.components).any():
+    if model.at_floor(new).any():
         return before
     was = observations.mean(log_likelihood)
-    gain = observations.mean(model.posterior(new, observations)[1]) - was
+    gain = observations.mean(model.posterior(new, observations, carried)[0].log_likelihood) - was
     # 1/η = (1-γ)/γ
-    cost = model.relative_entropy(old, new, model.span(observations).exposure) * (1.0 - step) / step
+    cost = model.relative_entropy(old, new, model.span(observations, carried)) * (1.0 - step) / step
     slack = gain - cost
     broken = slack < -TOLERANCE * max(abs(was), float(np.finfo(float).tiny))
     return Certificate(slack, before.updates + 1, before.violations + broken)

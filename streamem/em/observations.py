@@ -1,11 +1,15 @@
 """What a micro-batch is to the mathematics."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Flags", "Labels", "Observations", "Span"]
+from streamem.errors import ModelError, tell
+
+__all__ = ["Array", "Flags", "Labels", "Observations", "Segments", "Span"]
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -34,6 +38,58 @@ class Span:
 
 
 @dataclass(frozen=True, eq=False)
+class Segments:
+    """How the rows of a batch make up sequences, for models that know an order.
+
+    Parameters
+    ----------
+    order : ndarray of int, shape (N,), or None
+        Rows sequence by sequence, those of a sequence in their order; None where they come so already.
+    bounds : ndarray of int, shape (S + 1,)
+        Segment s is rows ``bounds[s]`` to ``bounds[s + 1]`` of that order.
+    sequence : ndarray of int, shape (S,)
+        Which sequence each segment is of, ascending.
+    """
+
+    order: Labels | None
+    bounds: Labels
+    sequence: Labels
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def sorted(self, rows: Any) -> Any:
+        """Return observations or an array of rows in the order of the segments."""
+        return rows if self.order is None else rows[self.order]
+
+    def weights(self, observations: "Observations") -> Array:
+        """Return the weight of every segment, shape (S,): that of its rows, which must be equal.
+
+        Raises
+        ------
+        ModelError
+            The rows of a sequence have different weights.
+        """
+        if observations.weight is None:
+            return np.ones(len(self))
+        weight = self.sorted(observations.weight)
+        each = weight[self.bounds[:-1]]
+        if not np.array_equal(np.repeat(each, np.diff(self.bounds)), weight):
+            found, wanted = "rows of different weights in one sequence", "one weight for all rows of a sequence"
+            do = "weigh whole sequences, or leave weight out"
+            raise ModelError(tell("weight", found=found, wanted=wanted, do=do))
+        return np.asarray(each)
+
+    def restored(self, rows: Any) -> Any:
+        """Return an array whose first axis is in the order of the segments as the rows came."""
+        if self.order is None:
+            return rows
+        out = np.empty_like(rows)
+        out[self.order] = rows
+        return out
+
+
+@dataclass(frozen=True, eq=False)
 class Observations:
     """Rows of numbers.
 
@@ -45,6 +101,10 @@ class Observations:
         Float64, >= 0; a row of weight 2 counts as two equal rows. 1 if left out.
     exposure : ndarray, shape (N,), optional
         Float64, > 0; how much time, length or population the counts of a row are of. 1 if left out.
+    sequence : ndarray, shape (N,), optional
+        Intp; which sequence a row is of. Rows of a sequence are in the order of their time. 0 if left out.
+    time : ndarray, shape (N,), optional
+        Float64, seconds.
 
     Examples
     --------
@@ -55,13 +115,15 @@ class Observations:
     values: Array
     weight: Array | None = None
     exposure: Array | None = None
+    sequence: Labels | None = None
+    time: Array | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, rows: slice | Flags) -> "Observations":
-        weight = None if self.weight is None else self.weight[rows]
-        return Observations(self.values[rows], weight, None if self.exposure is None else self.exposure[rows])
+    def __getitem__(self, rows: slice | Flags | Labels) -> "Observations":
+        rest = (getattr(self, name) for name in BY_ROW)
+        return Observations(self.values[rows], *(None if column is None else column[rows] for column in rest))
 
     def span(self) -> Span:
         """Return how much data this is by the weight of its rows, whatever a model makes of them."""
@@ -78,14 +140,39 @@ class Observations:
     def concatenate(parts: "list[Observations]") -> "Observations":
         """Return the rows of all parts, in order."""
         values = np.concatenate([part.values for part in parts])
-        return Observations(values, joined(parts, "weight"), joined(parts, "exposure"))
+        return Observations(values, *(joined(parts, name, empty) for name, empty in BY_ROW.items()))
+
+    def segments(self) -> Segments:
+        """Return how the rows make up sequences."""
+        return self._segments
+
+    @cached_property
+    def _segments(self) -> Segments:
+        rows = len(self.values)
+        if self.sequence is None:
+            few = np.arange(min(rows, 1))
+            return Segments(None, np.append(few, rows), few)
+        changes = np.diff(self.sequence)
+        order: Labels | None = None
+        sequence = self.sequence
+        if (changes < 0).any():
+            order = np.argsort(sequence, kind="stable")
+            sequence = sequence[order]
+            changes = np.diff(sequence)
+        firsts = np.flatnonzero(changes) + 1
+        bounds = np.concatenate([[0], firsts, [rows]]) if rows else np.zeros(1, np.intp)
+        return Segments(order, bounds, sequence[bounds[:-1]])
 
 
-def joined(parts: list[Observations], name: str) -> Array | None:
-    """Return one number a row of all parts, 1 where a part has none, or None where none of them has it."""
+BY_ROW = {"weight": 1.0, "exposure": 1.0, "sequence": 0, "time": np.nan}
+"""What a row may have besides its values, and what stands for it in rows that lack it."""
+
+
+def joined(parts: list[Observations], name: str, empty: float) -> Any:
+    """Return one number a row of all parts, `empty` where a part has none, or None where none of them has it."""
     columns = [getattr(part, name) for part in parts]
     if all(column is None for column in columns):
         return None
     return np.concatenate(
-        [np.ones(len(part)) if column is None else column for part, column in zip(parts, columns, strict=True)]
+        [np.full(len(part), empty) if column is None else column for part, column in zip(parts, columns, strict=True)]
     )

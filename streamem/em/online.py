@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streamem.em.carry import Carry
 from streamem.em.certificate import Certificate, certify
 from streamem.em.combine import blend_parameters
-from streamem.em.mixture import Mixture, MixtureParameters
-from streamem.em.observations import Observations, Span
+from streamem.em.model import Carried, Expectation, Model
+from streamem.em.observations import Observations
+from streamem.em.posterior import Posterior
 from streamem.em.schedule import GrowingWindow, Moment, Schedule, averaging_step, first_window
-from streamem.em.snapshot import Posterior, Snapshot
-from streamem.em.start import start
+from streamem.em.snapshot import Snapshot
 from streamem.errors import ConfigError, ModelError, tell
 
 __all__ = ["INERTIAS", "ExactInertia", "OnlineEM", "SampledInertia"]
@@ -55,7 +56,7 @@ class OnlineEM:
 
     Parameters
     ----------
-    model : Mixture
+    model : Model
     schedule : Schedule
         Step sizes.
     warmup_records : int, optional
@@ -76,6 +77,7 @@ class OnlineEM:
     Examples
     --------
     >>> rng = np.random.default_rng(1)
+    >>> from streamem.em import Mixture
     >>> learner = OnlineEM(Mixture(components=2), warmup_records=100)
     >>> for _ in range(20):
     ...     rows = rng.normal(loc=rng.choice([-4.0, 4.0], size=(50, 1)))
@@ -84,7 +86,7 @@ class OnlineEM:
     [-4.0, 4.0]
     """
 
-    model: Mixture
+    model: Model
     schedule: Schedule = field(default_factory=GrowingWindow)
     warmup_records: int | None = None
     seed: int = 0
@@ -92,6 +94,7 @@ class OnlineEM:
     start: Snapshot | None = None
     certified: bool = False
     snapshot: Snapshot | None = field(init=False)
+    carry: Carry = field(init=False, default_factory=Carry)
     held: list[Observations] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -120,22 +123,40 @@ class OnlineEM:
         """
         if self.snapshot is None:
             return self.warm_up(observations)
-        self.snapshot, posterior = self.step(self.snapshot, observations)
-        return [posterior]
+        sequence = observations.segments().sequence
+        carried = self.carry.take(sequence)
+        self.snapshot, found = self.step(self.snapshot, observations, carried)
+        self.carry.put(sequence, found.carried)
+        return [found.posterior]
 
     def posterior(self, observations: Observations) -> Posterior:
-        """Return what the current parameters say of rows, and learn nothing.
+        """Return what the current parameters say of rows; neither they nor the sequences go on.
 
         Raises
         ------
         ModelError
             There are no parameters yet.
         """
+        carried = self.carry.take(observations.segments().sequence)
+        return self.model.posterior(self.begun().parameters, observations, carried)[0]
+
+    def follow(self, observations: Observations) -> Posterior:
+        """Return the same and go on along the sequences, but learn nothing.
+
+        Raises
+        ------
+        ModelError
+            There are no parameters yet.
+        """
+        return self.carry.follow(self.model, self.begun().parameters, observations)
+
+    def begun(self) -> Snapshot:
+        """Return what was learned. Raises ModelError where there is nothing yet."""
         if self.snapshot is None:
             raise ModelError(
                 tell("posterior", found="no parameters yet", wanted="a start", do="update first, or give a start")
             )
-        return told(*self.model.posterior(self.snapshot.parameters, observations))
+        return self.snapshot
 
     def finish(self) -> None:
         """Say that no more rows come.
@@ -168,27 +189,30 @@ class OnlineEM:
         if missing > 0:
             self.held = held
             return []
-        cut = len(observations) + missing
-        rows = Observations.concatenate([*self.held, observations[:cut]])
-        parameters = start(self.model, rows, self.rng(0))
-        told_now = [told(*self.model.posterior(parameters, batch)) for batch in held]
-        likelihood = rows.mean(np.concatenate([posterior.log_likelihood for posterior in told_now])[: len(rows)])
+        whole = self.model.sequential and not self.model.carries  # such sequences must not be cut
+        rest = observations[len(observations) if whole else len(observations) + missing :]
+        held[-1] = observations[: len(observations) - len(rest)]
+        rows = Observations.concatenate(apart(held) if whole else held)
+        parameters = self.model.start(rows, self.rng(0))
+        carry = Carry()
+        told = [carry.follow(self.model, parameters, batch).of_warmup() for batch in held]
+        likelihood = rows.mean(np.concatenate([posterior.log_likelihood for posterior in told]))
         snapshot = Snapshot(self.model, parameters, parameters, len(rows), rows.span().weight, 0, 0.0, likelihood)
-        if cut < len(observations):
-            snapshot, _ = self.step(snapshot, observations[cut:])
-        warm = [replace(posterior, warmup=np.ones(len(posterior), bool)) for posterior in told_now]
-        warm[-1].warmup[cut:] = False
-        self.snapshot, self.held = snapshot, []
-        return warm
+        if len(rest):
+            sequence = rest.segments().sequence
+            snapshot, found = self.step(snapshot, rest, carry.take(sequence))
+            carry.put(sequence, found.carried)
+            told[-1] = Posterior.concatenate([told[-1], found.posterior])
+        self.snapshot, self.carry, self.held = snapshot, carry, []
+        return told
 
-    def step(self, old: Snapshot, observations: Observations) -> tuple[Snapshot, Posterior]:
-        """Return the snapshot after one online-EM step, and the posteriors before it."""
-        expectation = self.model.expect(old.parameters, observations)
-        posterior = told(expectation.posterior, expectation.log_likelihood)
-        span = self.model.span(observations)
+    def step(self, old: Snapshot, observations: Observations, carried: Carried | None) -> tuple[Snapshot, Expectation]:
+        """Return the snapshot after one online-EM step, and the expectation before it."""
+        expectation = self.model.expect(old.parameters, observations, carried)
+        span = self.model.span(observations, carried)
         seen = span.weight
         if seen == 0.0:
-            return old, posterior
+            return old, expectation
         update = old.update + 1
         columns = observations.values.shape[1]
         window = first_window(self.model.free_parameters(columns), self.model.components, columns)
@@ -206,7 +230,9 @@ class OnlineEM:
         if self.certified:
             seen_so_far = certificate or Certificate()
             likelihood = expectation.log_likelihood
-            certificate = certify(self.model, old.parameters, parameters, gamma, observations, likelihood, seen_so_far)
+            certificate = certify(
+                self.model, old.parameters, parameters, gamma, observations, carried, likelihood, seen_so_far
+            )
         snapshot = Snapshot(
             self.model,
             parameters,
@@ -218,26 +244,30 @@ class OnlineEM:
             observations.mean(expectation.log_likelihood),
             certificate,
         )
-        return snapshot, posterior
+        return snapshot, expectation
 
-    def moments(self, parameters: MixtureParameters, span: Span, update: int) -> Any:
+    def moments(self, parameters: Any, span: Any, update: int) -> Any:
         """Return the inertia: the statistics that the old model expects of `span`, exact or sampled."""
         if isinstance(self.inertia, ExactInertia):
             return self.model.moments(parameters, span)
-        drawn, _ = self.model.sample(parameters, self.inertia.samples, self.rng(update), span.exposure)
-        return self.model.expect(parameters, drawn).statistics.scale(span.weight / self.inertia.samples)
+        return self.model.sampled(parameters, span, self.inertia.samples, self.rng(update))
 
     def rng(self, update: int) -> np.random.Generator:
         """Return the random numbers of one update: they depend on nothing but the seed and its number."""
         return np.random.Generator(np.random.Philox(key=np.array([self.seed, update], np.uint64)))
 
 
-def told(probabilities: np.ndarray, log_likelihood: np.ndarray) -> Posterior:
-    """Return a posterior of rows that are not of the warm-up."""
-    return Posterior(probabilities, log_likelihood, np.zeros(len(log_likelihood), bool))
+def apart(batches: list[Observations]) -> list[Observations]:
+    """Return batches of complete sequences so that no two batches have a sequence in common."""
+    out, first = [], 0
+    for batch in batches:
+        sequence = np.zeros(len(batch), np.intp) if batch.sequence is None else batch.sequence
+        out.append(replace(batch, sequence=sequence + first))
+        first += int(sequence.max(initial=0)) + 1
+    return out
 
 
-def default_warmup(model: Mixture, columns: int) -> int:
+def default_warmup(model: Model, columns: int) -> int:
     """Return the rows to start from where nobody says: six for each learned number, between 1,000 and 4,000.
 
     Wide data needs ten for each mean's number, even where that is more.

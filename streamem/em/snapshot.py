@@ -11,16 +11,19 @@ import numpy as np
 
 from streamem.em.certificate import Certificate
 from streamem.em.combine import average, match
-from streamem.em.families import FAMILIES
-from streamem.em.mixture import Mixture, MixtureParameters
-from streamem.em.observations import Array, Flags, Observations
-from streamem.errors import ConfigError, SnapshotError, StreamemError, nearest, tell
+from streamem.em.description import build, describe, unreadable
+from streamem.em.hmm import HMM
+from streamem.em.mixture import Mixture
+from streamem.em.model import Model
+from streamem.em.observations import Array, Observations
+from streamem.em.posterior import Posterior
+from streamem.errors import ConfigError, SnapshotError, tell
 
-__all__ = ["FORMAT", "MODELS", "Posterior", "Snapshot", "combine"]
+__all__ = ["FORMAT", "MODELS", "Snapshot", "combine"]
 
 FORMAT = "streamem.snapshot/1"
 
-MODELS: dict[str, type[Any]] = {"mixture": Mixture}
+MODELS: dict[str, type[Any]] = {"mixture": Mixture, "hmm": HMM}
 
 COUNTERS = ("records_seen", "weight_seen", "update", "step_size", "log_likelihood")
 
@@ -29,48 +32,15 @@ IN_USE = 0.001
 
 
 @dataclass(frozen=True, eq=False)
-class Posterior:
-    """What a model says of the rows of a batch.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (N, K)
-        p(component | row).
-    log_likelihood : ndarray, shape (N,)
-        Of each row, in nats.
-    warmup : ndarray, shape (N,)
-        Whether the row is one of those that the start was made from.
-    """
-
-    probabilities: Array
-    log_likelihood: Array
-    warmup: Flags
-
-    def __len__(self) -> int:
-        return len(self.log_likelihood)
-
-    def __getitem__(self, rows: slice) -> "Posterior":
-        return Posterior(self.probabilities[rows], self.log_likelihood[rows], self.warmup[rows])
-
-    @staticmethod
-    def concatenate(parts: "Sequence[Posterior]") -> "Posterior":
-        """Return the rows of all parts, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        names = [item.name for item in fields(Posterior)]
-        return Posterior(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-@dataclass(frozen=True, eq=False)
 class Snapshot:
     """A model with what it has learned so far.
 
     Parameters
     ----------
-    model : Mixture
-    parameters : MixtureParameters
+    model : Model
+    parameters : Θ
         The current ones, which learning goes on from.
-    averaged : MixtureParameters
+    averaged : Θ
         Their running average, less noisy: what is shown, scored and combined.
     records_seen : int
         Rows, the warm-up included.
@@ -95,9 +65,9 @@ class Snapshot:
     4
     """
 
-    model: Mixture
-    parameters: MixtureParameters
-    averaged: MixtureParameters
+    model: Model
+    parameters: Any
+    averaged: Any
     records_seen: int
     weight_seen: float
     update: int
@@ -108,12 +78,11 @@ class Snapshot:
     @property
     def columns(self) -> int:
         """How many columns a row has."""
-        return self.parameters.components.columns
+        return int(self.parameters.columns)
 
     def posterior(self, observations: Observations) -> Posterior:
-        """Return what the averaged model says of rows."""
-        probabilities, log_likelihood = self.model.posterior(self.averaged, observations)
-        return Posterior(probabilities, log_likelihood, np.zeros(len(observations), bool))
+        """Return what the averaged model says of rows; every sequence in them begins there."""
+        return self.model.posterior(self.averaged, observations)[0]
 
     def to_json(self) -> dict[str, Any]:
         """Return the snapshot as plain JSON values; every number is written so that it reads back as the same bits."""
@@ -184,16 +153,12 @@ class Snapshot:
         return cls.from_json(record)
 
     def summary(self) -> dict[str, Any]:
-        """Return what a table of the averaged model shows: share, mean and standard deviation of each component."""
-        parts = self.averaged.components
-        mean, spread = self.model.family.mean(parts), self.model.family.spread(parts)
+        """Return what a table of the averaged model shows: a row for each component, and how many are in use."""
+        components = self.model.summary(self.averaged)
         return {
-            "components": [
-                {"component": k, "share": float(share), "mean": mean[k].tolist(), "sd": spread[k].tolist()}
-                for k, share in enumerate(self.averaged.weights)
-            ],
-            "in_use": int((self.averaged.weights >= IN_USE).sum()),
-            "at_floor": int(self.model.family.at_floor(self.parameters.components).sum()),
+            "components": components,
+            "in_use": sum(row.get("share", 1.0) >= IN_USE for row in components),
+            "at_floor": int(self.model.at_floor(self.parameters).sum()),
         }
 
 
@@ -248,41 +213,6 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
     weight_seen = sum(snapshot.weight_seen for snapshot in snapshots)
     update = max(snapshot.update for snapshot in snapshots)
     return Snapshot(first.model, parameters, parameters, total, weight_seen, update, 0.0, likelihood)
-
-
-def describe(value: Any) -> dict[str, Any]:
-    """Return a model or family as the plain mapping of its settings."""
-    return {
-        field.name: describe(part) if is_dataclass(part := getattr(value, field.name)) else part
-        for field in fields(value)
-    }
-
-
-def build(description: Any, table: Mapping[str, type[Any]]) -> Any:
-    """Return the model or family that `description` is of.
-
-    Raises
-    ------
-    SnapshotError
-        A type or setting that this version does not know, or one of a wrong type.
-    """
-    if not isinstance(description, Mapping):
-        raise unreadable(f"{description!r} as a model", "a mapping with a type")
-    kind = table.get(str(description.get("type")))
-    if kind is None:
-        name = str(description.get("type"))
-        raise unreadable(f"type {name!r}{nearest(name, table)}", "one of " + ", ".join(sorted(table)))
-    defaults = {field.name: getattr(kind(), field.name) for field in fields(kind)}
-    settings = dict(description)
-    for name, value in settings.items():
-        if name not in defaults:
-            raise unreadable(f"setting {name!r} of {kind.__name__}", "one of " + ", ".join(sorted(defaults)))
-        wanted = type(defaults[name])
-        if is_dataclass(wanted):
-            settings[name] = build(value, FAMILIES)
-        elif not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
-            raise unreadable(f"{name}: {value!r}", wanted.__name__)
-    return kind(**settings)
 
 
 def nested(value: Any, leaf: Any) -> dict[str, Any]:
@@ -346,8 +276,3 @@ def certificate_of(record: Any) -> Certificate | None:
     if not isinstance(record, Mapping) or set(record) != {one.name for one in fields(Certificate)}:
         raise unreadable(f"certificate: {record!r}", "slack, updates and violations")
     return Certificate(**{name: number(name, value) for name, value in record.items()})
-
-
-def unreadable(found: str, wanted: str) -> StreamemError:
-    """Return the error for a snapshot that says what it cannot."""
-    return SnapshotError(tell("snapshot", found=found, wanted=wanted, do="use a snapshot as streamem wrote it"))

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, Literal
-
-import polars as pl
 
 from streamem.errors import ConfigError, nearest, tell
 from streamem.stream.checks import at_least, columns_exist
-from streamem.stream.protocol import Columns, Sink
+from streamem.stream.protocol import Sink
 
-__all__ = ["Output", "ends_one", "iso_time", "posterior_columns"]
+__all__ = ["Output", "ends_one", "posterior_columns"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,49 +124,3 @@ def posterior_columns(
     if not included and not operators:
         raise ConfigError(tell(place, found="no columns", wanted="at least one", do="name some, or write all"))
     return [*dict.fromkeys(included), *operators]
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
-
-
-def iso_time(value: Any, columns: Columns) -> str | None:
-    """Return an event time as ISO 8601 text.
-
-    Parameters
-    ----------
-    value : str, date, datetime, number or None
-        A value of the time column; text is taken as it is.
-    columns : Columns
-        Its `time_unit` says what numbers count.
-
-    Raises
-    ------
-    ConfigError
-        A number lies outside the calendar: it counts something else.
-
-    Examples
-    --------
-    >>> iso_time(1.5, Columns(time="t", time_unit="s"))
-    '1970-01-01T00:00:01.500000+00:00'
-    """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, date):  # a datetime too
-        return value.isoformat()
-    try:
-        return (_EPOCH + timedelta(microseconds=value * _MICROSECONDS[columns.time_unit])).isoformat()
-    except (OverflowError, ValueError) as error:
-        raise ConfigError(
-            tell(
-                "time_unit",
-                found=f"{columns.time_unit!r}, by which the {columns.time} {value} lies outside the calendar",
-                wanted="the unit that the column counts in",
-                do="write s, ms, us or ns",
-            )
-        ) from error
-
-
-def time_types(dtype: pl.DataType) -> bool:
-    """Return whether a column of this type can be a time column."""
-    return dtype.is_numeric() or dtype == pl.String or dtype == pl.Date or isinstance(dtype, pl.Datetime)

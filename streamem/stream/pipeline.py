@@ -23,11 +23,12 @@ from streamem.stream.checkpoint import (
 from streamem.stream.checks import at_least, columns_exist
 from streamem.stream.disk import UnsyncedDisk
 from streamem.stream.operators.learn import LearnStep
-from streamem.stream.outputs import Output, ends_one, iso_time, posterior_columns, time_types
+from streamem.stream.outputs import Output, ends_one, posterior_columns
 from streamem.stream.progress import Progress, Summary
 from streamem.stream.protocol import Columns, Cuts, Operator, Resume, Sink, Source, Step, World, Writer
 from streamem.stream.rejections import Errors, dead_letters, refusal
 from streamem.stream.snapshots import snapshot_frame
+from streamem.stream.times import iso_time, time_types
 
 __all__ = ["DEAD_LETTERS", "Checkpoints", "Pipeline"]  # Checkpoints: a setting of Pipeline, and found beside it
 
@@ -52,9 +53,7 @@ class Pipeline:
     outputs : sequence of Output
         What is written, and where to.
     columns : Columns
-        The time column; the columns that operators use as numbers are added to `numbers`.
-    key : str or None
-        The column that tells sequences apart; posterior records carry it.
+        The key and time columns, which posterior records carry; what operators use as numbers is added to `numbers`.
     checkpoint : Checkpoints or None
         None keeps nothing: a run begins at the beginning, and outputs that stand there are refused.
     errors : Errors
@@ -73,7 +72,6 @@ class Pipeline:
     operators: Sequence[Operator] = ()
     outputs: Sequence[Output] = ()
     columns: Columns = field(default_factory=Columns)
-    key: str | None = None
     checkpoint: Checkpoints | None = None
     errors: Errors = field(default_factory=Errors)
     world: World = field(default_factory=World)
@@ -203,7 +201,7 @@ class _Run:
         self.reader = pipeline.source.open(self.world, cuts, columns, resume)
         stack.callback(self.reader.close)
         schema = self.reader.schema
-        keys = [column for column in (pipeline.key, pipeline.columns.time) if column is not None]
+        keys = [column for column in (pipeline.columns.key, pipeline.columns.time) if column is not None]
         self.steps: dict[str, Step] = {}
         own: list[str] = []
         for operator in pipeline.operators:
@@ -334,8 +332,7 @@ class _Run:
                 step.snapshot,
                 name=self.pipeline.name,
                 operator=name,
-                features=step.features,
-                exposure=step.exposure,
+                inputs=step.inputs.record(),
                 position=self.position,
                 time=iso_time(self.time, self.pipeline.columns),
             )
@@ -424,7 +421,7 @@ class _Run:
 
 def _check_named(pipeline: Pipeline, schema: Any) -> None:
     """Refuse key and time columns that the records do not have, or a time that is none."""
-    for setting, column in (("key", pipeline.key), ("time", pipeline.columns.time)):
+    for setting, column in (("key", pipeline.columns.key), ("time", pipeline.columns.time)):
         if column is not None:
             columns_exist(setting, [column], schema.names())
     time = pipeline.columns.time

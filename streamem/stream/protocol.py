@@ -101,11 +101,14 @@ class Columns:
         ``s``, ``ms``, ``us`` or ``ns``; for numbers only.
     numbers : frozenset of str
         Columns that are used as numbers (features, weights). Where they are inferred, integers become Float64.
+    key : str or None
+        Tells sequences apart: a device, a vehicle.
     """
 
     time: str | None = None
     time_unit: str = "s"
     numbers: frozenset[str] = frozenset()
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ class Step(Protocol):
     def process(self, batch: Batch) -> list[Batch]:
         """Return the batches that leave: none while they are held, all held ones in order when the hold ends, else one.
 
-        Raises ModelError when the numbers degenerate; the step is then as it was before the call.
+        Raises ModelError when the numbers degenerate; the run then ends, and the last checkpoint counts.
         """
 
     def finish(self) -> list[Batch]:

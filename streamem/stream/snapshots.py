@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from streamem.em import Mixture, Snapshot
+from streamem.em import Snapshot
+from streamem.em.model import Model
 from streamem.errors import ConfigError, ConnectError, SnapshotError, StreamemError, nearest, tell
 from streamem.stream.batch import Position
 
@@ -154,7 +155,7 @@ def check_features(record: Mapping[str, Any], features: Sequence[str], place: st
         )
 
 
-def check_model(snapshot: Snapshot, model: Mixture, features: Sequence[str], place: str) -> None:
+def check_model(snapshot: Snapshot, model: Model, features: Sequence[str], place: str) -> None:
     """Refuse a snapshot of another model, or over another number of columns, with a SnapshotError."""
     if snapshot.model != model or snapshot.columns != len(features):
         raise SnapshotError(
@@ -172,12 +173,13 @@ def snapshot_frame(
     *,
     name: str,
     operator: str,
-    features: Sequence[str],
+    inputs: Mapping[str, Any],
     position: Position,
     time: str | None,
-    exposure: str | None = None,
 ) -> pl.DataFrame:
     """Return a snapshot as a frame of one row: nested values as structs and lists.
+
+    `inputs` names the columns that the model reads: features, key, time_column, exposure.
 
     The position is its JSON text, since only the reader that made it knows its shape.
     """
@@ -186,8 +188,7 @@ def snapshot_frame(
         "format": own.pop("format"),
         "name": name,
         "operator": operator,
-        "features": list(features),
-        **({} if exposure is None else {"exposure": exposure}),
+        **inputs,
         **own,
         "position": json.dumps(position, separators=(",", ":")),
         "time": time,

@@ -50,8 +50,7 @@ def ours(source: Path, folder: Path, batch: int = 1000, checkpoint_every: int | 
         name="bench",
         source=FilesSource(paths=[str(source)]),
         cuts=Cuts(max_records=batch),
-        columns=Columns(time="time"),
-        key="sensor",
+        columns=Columns(time="time", key="sensor"),
         operators=[Learn(name="regime", features=FEATURES, model=MODEL, warmup_records=1000)],
         outputs=[Output(what="posteriors", sink=FilesSink(path=str(folder / "posteriors.ndjson")))],
         checkpoint=Checkpoints(path=str(folder / "state"), every_batches=checkpoint_every)

@@ -90,7 +90,7 @@ MISTAKES = [
     ),
     ("type: growing_window", "type: growin_window", 'line 11: operators.0.schedule.type: found "growin_window"'),
     ("type: growing_window", "type: growin_window", "(did you mean 'growing_window'?)"),
-    ("type: mixture, ", "", "operators.0.model.type: found no such key; wanted mixture"),
+    ("type: mixture, ", "", "operators.0.model.type: found no such key; wanted one of hmm, mixture"),
     ("half_life_records: 1000", "half_life_records: -1", "wanted a number above 0"),
     ("half_life_records: 1000", "half_life_records: .nan", "half_life_records: found"),
     (

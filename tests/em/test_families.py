@@ -275,8 +275,8 @@ def test_the_update_is_where_direct_minimisation_ends(family):
 
     def objective(new):
         joint = np.log(new.weights)[:, None] + emission(new)
-        bound = -(expectation.posterior * joint.T).sum(axis=1).mean()
-        return bound + model.relative_entropy(old, new, model.span(rows).exposure) / eta
+        bound = -(expectation.posterior.probabilities * joint.T).sum(axis=1).mean()
+        return bound + model.relative_entropy(old, new, model.span(rows)) / eta
 
     gamma = eta / (1.0 + eta)
     ours = model.maximize(model.moments(old, model.span(rows)).blend(expectation.statistics, gamma), old)

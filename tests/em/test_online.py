@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from streamem.em import AnomalyRank, Gaussian, Mixture, Observations, OnlineEM, SampledInertia, Snapshot, combine
-from streamem.em import start as starting
 from streamem.em.certificate import Certificate, certify
 from streamem.em.online import default_warmup
 from streamem.errors import ConfigError, ModelError, SnapshotError
@@ -234,21 +233,23 @@ def test_every_update_of_a_certified_learner_keeps_the_promise_and_counts():
 
 def test_an_update_that_breaks_the_promise_is_counted():
     model = Mixture(components=2)
-    theta = starting.start(model, rows(300), np.random.default_rng(0))
-    worse = starting.start(model, Observations(rows(300).values + 3.0), np.random.default_rng(0))
+    theta = model.start(rows(300), np.random.default_rng(0))
+    worse = model.start(Observations(rows(300).values + 3.0), np.random.default_rng(0))
     batch = rows(50, seed=2)
-    found = certify(model, theta, worse, 0.1, batch, model.posterior(theta, batch)[1], Certificate(0.0, 4, 1))
+    likelihood = model.posterior(theta, batch)[0].log_likelihood
+    found = certify(model, theta, worse, 0.1, batch, None, likelihood, Certificate(0.0, 4, 1))
     assert (found.updates, found.violations) == (5, 2)
     assert found.slack < 0.0
 
 
 def test_an_update_in_which_a_floor_acts_is_not_judged():
     model = Mixture(components=1, family=Gaussian(covariance_floor=0.5))
-    theta = starting.start(model, rows(300), np.random.default_rng(0))
+    theta = model.start(rows(300), np.random.default_rng(0))
     batch = Observations(np.zeros((50, 2)))
     new = model.maximize(model.expect(theta, batch).statistics, theta)
     before = Certificate(0.25, 4, 1)
-    assert certify(model, theta, new, 0.1, batch, model.posterior(theta, batch)[1], before) is before
+    likelihood = model.posterior(theta, batch)[0].log_likelihood
+    assert certify(model, theta, new, 0.1, batch, None, likelihood, before) is before
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """One list of models; every law runs over all of them."""
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
 from streamem.em import (
+    HMM,
     Bernoulli,
     CompoundDirichlet,
     Exponential,
@@ -19,27 +20,58 @@ from streamem.em import (
     Poisson,
 )
 from streamem.em.observations import Span
-from streamem.em.start import start
 
 
 @dataclass(frozen=True)
 class Case:
     name: str
-    model: Mixture
+    model: Any
     columns: int
     missing: bool = False
     weighted: bool = False
     exposed: bool = False
+    sequences: int = 0
+    """How many sequences the rows are of."""
+
+    @property
+    def family(self):
+        """Return the name of its family, None for a model without."""
+        return self.model.family.type if hasattr(self.model, "family") else None
+
+    @property
+    def certified(self):
+        """Return whether `tests.reproduce` looks at a thousand updates of it."""
+        return (self.weighted and type(getattr(self.model, "family", None)) is not Gaussian) or self.model.sequential
 
     def rows(self, count, seed=0):
         """Return observations that the model fits roughly, drawn from components far apart."""
         rng = np.random.default_rng([seed, self.columns])
         component = rng.integers(self.model.components, size=count)
+        weight = rng.uniform(0.2, 3.0, size=count) if self.weighted else None
+        sequence = None
+        if self.model.sequential:
+            stays = rng.random(count) < 0.8
+            stays[0] = False
+            component = component[np.maximum.accumulate(np.where(stays, 0, np.arange(count)))]
+            if self.sequences:
+                sequence = np.sort(rng.integers(self.sequences, size=count))
+                weight = None if weight is None else weight[sequence]
         exposure = rng.uniform(0.5, 4.0, size=count) if self.exposed else None
         values = self.drawn(component, np.ones(count) if exposure is None else exposure, rng)
         if self.missing:
             values = np.where(rng.random(values.shape) < 0.2, np.nan, values)
-        return Observations(values, rng.uniform(0.2, 3.0, size=count) if self.weighted else None, exposure)
+        return Observations(values, weight, exposure, sequence)
+
+    def order(self):
+        """Return another order of the components, where the model has one."""
+        there = np.arange(self.model.components)
+        return there if getattr(self.model, "transitions", "full") == "left_to_right" else np.roll(there, 1)
+
+    def boundary(self, rows, near):
+        """Return the first place from `near` on where no sequence is cut."""
+        if not self.model.sequential:
+            return near
+        return next((n for n in range(near, len(rows)) if rows.sequence[n] != rows.sequence[n - 1]), len(rows))
 
     def drawn(self, component, exposure, rng):
         """Return values of components whose parameters never change."""
@@ -64,7 +96,7 @@ class Case:
 
     def parameters(self, seed=0):
         """Return parameters fitted to other rows than `rows` gives by default."""
-        return start(self.model, self.rows(300 + 4 * self.columns, seed=seed + 1000), np.random.default_rng(seed))
+        return self.model.start(self.rows(300 + 4 * self.columns, seed=seed + 1000), np.random.default_rng(seed))
 
     def support(self):
         """Return points over all that a value can be, and their weights in a sum that is an integral over it."""
@@ -101,6 +133,13 @@ CASES = [
     for covariance in ("full", "diagonal")
     for missing in (False, True)
 ] + [
+    Case(f"hmm-{sequences}{'-missing-weighted' if missing else ''}",
+         HMM(states=3, sequences=sequences), 2, missing, missing, sequences=9)
+    for sequences in ("endless", "complete", "absorbing")
+    for missing in (False, True)
+] + [
+    Case("hmm-poisson-exposed", HMM(states=2, family=Poisson()), 2, exposed=True, sequences=3),
+    Case("hmm-left-to-right", HMM(states=3, sequences="complete", transitions="left_to_right"), 2, sequences=9),
     Case("multinomial", Mixture(components=2, family=Multinomial()), 5),
     Case("multinomial-weighted", Mixture(components=2, family=Multinomial()), 5, weighted=True),
     Case("compound_dirichlet", Mixture(components=2, family=CompoundDirichlet()), 5),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from streamem.em import Mixture, Observations, Poisson
-from streamem.em.start import batch_em, start
+from streamem.em.start import batch_em
 from tests.reproduce.figure import Figure
 
 DATA = Path(__file__).parents[2] / "examples" / "data" / "earthquakes.csv"
@@ -20,7 +20,7 @@ def figures(seeds: int) -> Iterator[Figure]:
     """Yield what was found beside what was published."""
     rows = Observations(np.loadtxt(DATA, delimiter=",", skiprows=1)[:, 1:])
     model = Mixture(components=3, family=Poisson())
-    theta = start(model, rows, np.random.default_rng(0))
+    theta = model.start(rows, np.random.default_rng(0))
     theta, _ = batch_em(model, theta, rows, iterations=20_000, tolerance=1e-13)
     likelihood = float(model.posterior(theta, rows)[1].sum())
     yield Figure("earthquakes 3 independent Poisson: -log L", -likelihood, 356.8489, 5e-5)

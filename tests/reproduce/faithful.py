@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from streamem.em import Gaussian, Mixture, Observations
-from streamem.em.start import batch_em, start
+from streamem.em.start import batch_em
 from tests.reproduce.figure import Figure
 
 DATA = Path(__file__).parents[2] / "examples" / "data" / "faithful.csv"
@@ -22,7 +22,7 @@ def fitted(covariance: str, components: int, draws: int):
     model = Mixture(components=components, family=Gaussian(covariance=covariance))
     found = []
     for seed in range(draws):
-        theta = start(model, rows, np.random.default_rng(seed))
+        theta = model.start(rows, np.random.default_rng(seed))
         theta, _ = batch_em(model, theta, rows, iterations=5000, tolerance=1e-13)
         found.append((float(model.posterior(theta, rows)[1].sum()), seed, theta))
     likelihood, _, theta = max(found, key=lambda one: one[0])

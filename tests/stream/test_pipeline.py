@@ -186,7 +186,7 @@ def test_a_fresh_run_whose_settings_or_source_are_refused_moves_nothing(place):
     place.pipeline().run()
     before = place.left()
     with pytest.raises(ConfigError, match="key"):
-        place.pipeline(key="devise").run(fresh=True)
+        place.pipeline(columns=Columns(key="devise")).run(fresh=True)
     with pytest.raises(ConfigError, match="features"):
         place.pipeline(operators=[replace(ONE_LEARNER[0], features=["xx"])]).run(fresh=True)
     assert place.left() == before
@@ -264,10 +264,10 @@ def test_several_learners_each_give_columns_and_snapshots(place):
 
 
 def test_include_all_and_include_keys_without_keys_write_every_column(place):
-    for name, include, key, columns in (("a", "all", "device", Columns(time="time")), ("b", "keys", None, Columns())):
+    for name, include, columns in (("a", "all", Columns(time="time", key="device")), ("b", "keys", Columns())):
         other = Place(place.folder.with_name(name))
         output = Output(what="posteriors", sink=other.sink("posteriors"), include=include)
-        other.pipeline(outputs=(output,), key=key, columns=columns).run()
+        other.pipeline(outputs=(output,), columns=columns).run()
         assert list(other.records("posteriors")[0])[:7] == [*FRAME.columns, "r.batch"]
 
 
@@ -306,7 +306,7 @@ def test_everything_is_closed_when_a_step_fails(place):
         ({"operators": ONE_LEARNER * 2}, "operators: found 2 times the name 'r'"),
         ({"outputs": (Output(what="posteriors", sink=None),) * 2}, "outputs: found 2 times the name 'posteriors'"),
         ({"outputs": (Output(what="posteriors", name="dead_letters", sink=None),)}, "2 times the name 'dead_letters'"),
-        ({"key": "devise"}, r"key: found the column 'devise' \(did you mean 'device'\?\)"),
+        ({"columns": Columns(key="devise")}, r"key: found the column 'devise' \(did you mean 'device'\?\)"),
         ({"columns": Columns(time="tine")}, r"time: found the column 'tine' \(did you mean 'time'\?\)"),
         ({"cuts": Cuts(0)}, "batch.max_records: found 0"),
         ({"outputs": (Output(what="posteriors", sink=None, include=["dvice"]),)}, "outputs.posteriors.include: found"),

@@ -25,7 +25,9 @@ SNAPSHOT = learned()
 
 def line(snapshot=SNAPSHOT, operator="r", time="2026-01-01"):
     position = {"file": 1, "files": [{"path": "a", "size": 3}]}
-    frame = snapshot_frame(snapshot, name="p", operator=operator, features=["x", "y"], position=position, time=time)
+    frame = snapshot_frame(
+        snapshot, name="p", operator=operator, inputs={"features": ["x", "y"]}, position=position, time=time
+    )
     assert frame.height == 1
     return frame.write_ndjson()
 
@@ -55,7 +57,7 @@ def test_a_snapshot_reads_back_bit_for_bit_through_a_frame_and_ndjson(tmp_path_f
 
 
 def test_frames_of_one_learner_have_one_schema_with_and_without_a_time(tmp_path):
-    kwargs = {"name": "p", "operator": "r", "features": ["x", "y"]}
+    kwargs = {"name": "p", "operator": "r", "inputs": {"features": ["x", "y"]}}
     one = snapshot_frame(SNAPSHOT, **kwargs, position={}, time=None)
     other = snapshot_frame(learned(1), **kwargs, position={"a": 1}, time="2026-01-01")
     assert one.schema == other.schema

@@ -6,17 +6,34 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from streamem.em import AnomalyRank, ExactInertia, GrowingWindow, Observations, OnlineEM, Posterior, Snapshot
+from streamem.em import AnomalyRank, Carry, ExactInertia, GrowingWindow, Observations, OnlineEM, Posterior, Snapshot
 from streamem.errors import ConfigError, ModelError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import at_least
-from streamem.stream.operators.posteriors import LEAST_WINDOW, Inputs, attach, extended, pack, unpack
+from streamem.stream.keys import Keys
+from streamem.stream.operators.posteriors import (
+    LEAST_WINDOW,
+    Inputs,
+    attach,
+    check_keys,
+    extended,
+    pack,
+    restore_keys,
+    unpack,
+)
 from streamem.stream.protocol import Columns, State
 from streamem.stream.snapshots import check_features, check_model, read_snapshot
 
 __all__ = ["Learn", "LearnStep"]
 
-_LEAST = {"warmup_records": 1, "seed": 0, "until_records": 1, "anomaly_window_records": LEAST_WINDOW}
+_LEAST = {
+    "warmup_records": 1,
+    "seed": 0,
+    "until_records": 1,
+    "anomaly_window_records": LEAST_WINDOW,
+    "max_keys": 1,
+    "idle_ttl_ms": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +43,9 @@ class Learn:
     Parameters
     ----------
     name : str
-        Begins the columns that are added: ``NAME.batch``, ``NAME.component``, ``NAME.probabilities``,
-        ``NAME.log_likelihood``, ``NAME.anomaly``, ``NAME.warmup``.
+        Begins the columns that are added: ``NAME.batch``, what the model tells (``NAME.component`` or ``NAME.state``
+        and ``NAME.probabilities``, or ``NAME.mean`` and ``NAME.covariance``), ``NAME.log_likelihood``,
+        ``NAME.anomaly``, ``NAME.warmup``.
     features : list of str
         Numeric columns, in the order of the model's dimensions. Null and NaN are missing values; a value that the
         family cannot give rise to, such as an infinite or a negative count, makes a bad record.
@@ -57,6 +75,10 @@ class Learn:
     certificate : bool
         Check every update against what the method promises; the slack of the last one and the count of violations are
         in the snapshots. Costs a second E-step.
+    max_keys : int or None
+        Keys whose sequences are kept; above it those not seen for longest leave. One that comes again begins anew.
+    idle_ttl_ms : int or None
+        A key leaves when the newest event time is so much later than its own last one.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -76,24 +98,27 @@ class Learn:
     anomaly_window_records: int = 1000
     start_from: str | None = None
     certificate: bool = False
+    max_keys: int | None = None
+    idle_ttl_ms: int | None = None
 
     @property
     def numbers(self) -> frozenset[str]:
         """The features, the weight and the exposure."""
-        return self.inputs.numbers
+        return self.inputs(Columns()).numbers
 
-    @property
-    def inputs(self) -> Inputs:
-        """What it reads."""
-        return Inputs(self.name, self.features, self.model, self.weight, self.exposure)
+    def inputs(self, columns: Columns) -> Inputs:
+        """Return what it reads, of records whose key and time are `columns`."""
+        return Inputs(self.name, self.features, self.model, self.weight, self.exposure, columns)
 
-    def open(self, schema: pl.Schema, columns: Columns) -> "LearnStep":  # noqa: ARG002
+    def open(self, schema: pl.Schema, columns: Columns) -> "LearnStep":
         """Return the running learner.
 
         Raises ConfigError for columns that are not there or not numbers, SnapshotError for a `start_from` of another
         model or other features.
         """
-        self.inputs.check(schema)
+        inputs = self.inputs(columns)
+        inputs.check(schema)
+        check_keys(self, columns)
         for setting, least in _LEAST.items():
             at_least(f"{self.name}.{setting}", getattr(self, setting), least)
         start = None
@@ -102,18 +127,17 @@ class Learn:
             place = f"{self.name}.start_from {self.start_from}"
             check_features(record, self.features, place)
             check_model(start, self.model, self.features, place)
-        return LearnStep(self, extended(schema, self.name, warmup=True), start)
+        return LearnStep(self, inputs, extended(schema, self.name, self.model, warmup=True), start)
 
 
 class LearnStep:
     """A running learner; during its warm-up it holds batches."""
 
-    def __init__(self, learn: Learn, schema: pl.Schema, start: Snapshot | None) -> None:
+    def __init__(self, learn: Learn, inputs: Inputs, schema: pl.Schema, start: Snapshot | None) -> None:
         self.schema = schema
-        self.features = learn.features
-        self.exposure = learn.exposure
-        self._inputs = learn.inputs
+        self.inputs = inputs
         self._learn = learn
+        self._keys = Keys(learn.max_keys, None if learn.idle_ttl_ms is None else learn.idle_ttl_ms * 1e-3)
         self._learner = self._begin(start)
         self._rank = AnomalyRank(learn.anomaly_window_records)
         self._held: list[tuple[Batch, Observations]] = []
@@ -142,29 +166,37 @@ class LearnStep:
 
     def process(self, batch: Batch) -> list[Batch]:
         """Return the batches that leave, each with its posteriors, and learn from this one."""
-        batch, observations = self._inputs.observe(batch)
-        before = self._learner.snapshot, self._learner.held
+        batch, observations = self.inputs.observe(batch)
         posteriors: list[Posterior] = []
         for number, rows in zip(batch.numbers, batch.rows(), strict=True):
+            part = self.inputs.with_sequences(observations[rows], batch.frame[rows], self._keys, number)
             try:
-                posteriors += self._posteriors(observations[rows])
+                posteriors += self._posteriors(part)
             except ModelError as error:
-                self._learner.snapshot, self._learner.held = before
-                # the mathematics knows columns by number only
-                named = re.sub(
-                    r"column (\d+) of the features", lambda m: f"feature {self.features[int(m[1])]}", str(error)
-                )
-                raise ModelError(f"{self._learn.name}, batch {number}: {named}") from error
+                raise ModelError(f"{self._learn.name}, batch {number}: {self._named(error)}") from error
+            self._let_go(part)
         taken = [*self._held, (batch, observations)]
         self._held = taken if self._learner.holding else []
         return [] if self._learner.holding else self._leave(taken, posteriors)
+
+    def _named(self, error: ModelError) -> str:
+        """Return what went wrong with the features' names: the mathematics knows columns by number only."""
+        features = self._learn.features
+        return re.sub(r"column (\d+) of the features", lambda found: f"feature {features[int(found[1])]}", str(error))
 
     def _posteriors(self, observations: Observations) -> list[Posterior]:
         if len(observations) == 0:
             return []
         if self._standing_still():
-            return [self._learner.posterior(observations)]
+            return [self._learner.follow(observations)]
         return self._learner.update(observations)
+
+    def _let_go(self, observations: Observations) -> None:
+        """Let keys leave whose time has come; during the warm-up none does, since its rows are gone through again."""
+        if self.inputs.key is None or self._learner.holding:
+            return
+        newest = None if observations.time is None or not len(observations) else float(observations.time.max())
+        self._learner.carry.forget(self._keys.leave(newest))
 
     def _standing_still(self) -> bool:
         snapshot = self._learner.snapshot
@@ -188,7 +220,7 @@ class LearnStep:
         for batch, observations in taken:
             stop = start + len(observations)
             told = posterior[start:stop] if posterior is not None and stop > start else None
-            leaving.append(attach(batch, self._learn.name, told, observations, self._rank, warmup=True))
+            leaving.append(attach(batch, self.inputs, told, observations, self._rank, warmup=True))
             start = stop
         return leaving
 
@@ -201,15 +233,17 @@ class LearnStep:
         return []
 
     def state(self) -> State:
-        """Return the snapshot, where there is one, and the ring of the anomaly rank."""
+        """Return the snapshot and the carry, where there are, the keys, and the ring of the anomaly rank."""
         snapshot = self._learner.snapshot
-        parts = {"rank": self._rank.to_arrays()}
-        return pack(parts if snapshot is None else parts | {"snapshot": snapshot.to_arrays()})
+        parts = {"rank": self._rank.to_arrays(), "carry": self._learner.carry.to_arrays()}
+        return pack(parts if snapshot is None else parts | {"snapshot": snapshot.to_arrays()}, self._keys)
 
     def restore(self, state: State) -> None:
         """Go on from `state`."""
         self._rank = AnomalyRank.from_arrays(*unpack(state, "rank"))
+        restore_keys(self._keys, state)
         if "snapshot" in state.values:
             snapshot = Snapshot.from_arrays(*unpack(state, "snapshot"))
-            check_model(snapshot, self._learn.model, self.features, f"{self._learn.name}, checkpoint")
+            check_model(snapshot, self._learn.model, self._learn.features, f"{self._learn.name}, checkpoint")
             self._learner = self._begin(snapshot)
+            self._learner.carry = Carry.from_arrays(*unpack(state, "carry"))

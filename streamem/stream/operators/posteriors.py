@@ -1,19 +1,23 @@
 """Between frames and the mathematics: feature columns in, posterior columns out. `learn` and `score` share it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from streamem.em import AnomalyRank, Mixture, Observations, Posterior
+from streamem.em import AnomalyRank, Observations, Posterior
+from streamem.em.model import Model
+from streamem.em.posterior import Kind
 from streamem.errors import ConfigError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import columns_exist
-from streamem.stream.protocol import State
+from streamem.stream.keys import Keys
+from streamem.stream.protocol import Columns, State
+from streamem.stream.times import seconds
 
-__all__ = ["LEAST_WINDOW", "Inputs", "attach", "extended", "pack", "unpack"]
+__all__ = ["LEAST_WINDOW", "Inputs", "attach", "check_keys", "extended", "pack", "restore_keys", "unpack"]
 
 LEAST_WINDOW = 100
 """The smallest window that an anomaly is ranked in: below that many records a rank says nothing."""
@@ -56,16 +60,19 @@ class Inputs:
     operator : str
         Its name, for messages.
     features : sequence of str
-    model : Mixture
+    model : Model
         Says which values are possible.
     weight, exposure : str or None
+    columns : Columns
+        The key that tells sequences apart, and the time.
     """
 
     operator: str
     features: Sequence[str]
-    model: Mixture
+    model: Model
     weight: str | None = None
     exposure: str | None = None
+    columns: Columns = field(default_factory=Columns)
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -84,9 +91,41 @@ class Inputs:
             if column is not None:
                 check_numeric([column], schema, f"{self.operator}.{setting}")
         if self.exposure is not None and not self.model.exposed:
-            found = f"{self.exposure} for the family {self.model.family.type}"
+            found = f"{self.exposure} for the family {getattr(self.model, 'family', self.model).type}"
             wanted = "an exposure for counts: family poisson"
             raise ConfigError(tell(f"{self.operator}.exposure", found=found, wanted=wanted, do="leave it out"))
+
+    def record(self) -> dict[str, Any]:
+        """Return the columns as a snapshot names them."""
+        named = {"exposure": self.exposure}
+        if self.model.sequential:
+            named |= {"key": self.columns.key}
+        if self.model.timed and self.columns.time is not None:
+            named |= {"time_column": self.columns.time, "time_unit": self.columns.time_unit}
+        return {"features": list(self.features), **{name: column for name, column in named.items() if column}}
+
+    @property
+    def key(self) -> str | None:
+        """The column that tells sequences apart, for models that know an order."""
+        return self.columns.key if self.model.sequential else None
+
+    def with_sequences(self, observations: Observations, frame: pl.DataFrame, keys: Keys, number: int) -> Observations:
+        """Return the observations of a micro-batch with the sequence of every row.
+
+        Parameters
+        ----------
+        observations : Observations
+        frame : polars.DataFrame
+            The same rows.
+        keys : Keys
+            Learns new keys.
+        number : int
+            Of the micro-batch.
+        """
+        if self.key is None:
+            return observations
+        sequence = keys.slots(frame.get_column(self.key), number, observations.time)
+        return replace(observations, sequence=sequence)
 
     def observe(self, batch: Batch) -> tuple[Batch, Observations]:
         """Return the batch without the rows that cannot be used, and its features and weights as arrays.
@@ -108,7 +147,13 @@ class Inputs:
             bad |= ~(np.isfinite(weight) & (weight >= 0.0))
         if exposure is not None:
             bad |= ~(np.isfinite(exposure) & (exposure > 0.0))
-        observations = Observations(values, weight, exposure)
+        time = None
+        if self.model.timed and self.columns.time is not None:
+            time = seconds(frame.get_column(self.columns.time), self.columns)
+            bad |= ~np.isfinite(time)
+        if self.key is not None:
+            bad |= frame.get_column(self.key).is_null().to_numpy()
+        observations = Observations(values, weight, exposure, time=time)
         if not bad.any():
             return batch, observations
 
@@ -116,6 +161,10 @@ class Inputs:
             place, value, wanted = f"weight column {self.weight}", weight, "a finite number of at least 0"
             if exposure is not None and not (np.isfinite(exposure[row]) and exposure[row] > 0.0):
                 place, value, wanted = f"exposure column {self.exposure}", exposure, "a finite number above 0"
+            if time is not None and not np.isfinite(time[row]):
+                place, value, wanted = f"time column {self.columns.time}", None, "a time"
+            if self.key is not None and frame.get_column(self.key)[row] is None:
+                place, value, wanted = f"key column {self.key}", None, "a key that tells its sequence"
             if wrong[row].any():
                 column = int(wrong[row].argmax())
                 place, value, wanted = (
@@ -137,19 +186,25 @@ def _floats(series: pl.Series) -> np.ndarray:
     return series.to_numpy()
 
 
-def _added(name: str, *, warmup: bool) -> dict[str, pl.DataType]:
+_TYPES: dict[Kind, pl.DataType] = {
+    "label": pl.Int64(),
+    "index": pl.Int64(),
+    "number": pl.Float64(),
+    "flag": pl.Boolean(),
+    "vector": pl.List(pl.Float64()),
+    "matrix": pl.List(pl.List(pl.Float64())),
+}
+
+
+def _added(name: str, model: Model, *, warmup: bool) -> dict[str, pl.DataType]:
     """Return the columns that `attach` adds to a frame, with their types."""
-    columns: dict[str, pl.DataType] = {
-        f"{name}.batch": pl.Int64(),
-        f"{name}.component": pl.Int64(),
-        f"{name}.probabilities": pl.List(pl.Float64()),
-        f"{name}.log_likelihood": pl.Float64(),
-        f"{name}.anomaly": pl.Float64(),
-    }
+    columns: dict[str, pl.DataType] = {f"{name}.batch": pl.Int64()}
+    columns |= {f"{name}.{told}": _TYPES[kind] for told, kind in model.tells.items()}
+    columns |= {f"{name}.log_likelihood": pl.Float64(), f"{name}.anomaly": pl.Float64()}
     return columns | {f"{name}.warmup": pl.Boolean()} if warmup else columns
 
 
-def extended(schema: pl.Schema, name: str, *, warmup: bool) -> pl.Schema:
+def extended(schema: pl.Schema, name: str, model: Model, *, warmup: bool) -> pl.Schema:
     """Return a schema with the posterior columns of operator `name` behind it.
 
     Raises
@@ -157,7 +212,7 @@ def extended(schema: pl.Schema, name: str, *, warmup: bool) -> pl.Schema:
     ConfigError
         A column of that name is there already.
     """
-    added = _added(name, warmup=warmup)
+    added = _added(name, model, warmup=warmup)
     for column in added:
         if column in schema:
             raise ConfigError(
@@ -167,45 +222,58 @@ def extended(schema: pl.Schema, name: str, *, warmup: bool) -> pl.Schema:
 
 
 def attach(
-    batch: Batch, name: str, posterior: Posterior | None, observations: Observations, rank: AnomalyRank, *, warmup: bool
+    batch: Batch,
+    inputs: Inputs,
+    posterior: Posterior | None,
+    observations: Observations,
+    rank: AnomalyRank,
+    *,
+    warmup: bool,
 ) -> Batch:
-    """Return the batch with the posterior columns of operator `name`; `posterior` None is that of no rows.
+    """Return the batch with the posterior columns of an operator; `posterior` None is that of no rows.
 
     One `hstack` of finished columns; no expression engine, which costs 0.1 ms a call whatever the size.
     """
-    schema = _added(name, warmup=warmup)
+    schema = _added(inputs.operator, inputs.model, warmup=warmup)
     if posterior is None:
         return batch.with_frame(batch.frame.hstack([pl.Series(column, [], dtype) for column, dtype in schema.items()]))
-    probabilities = np.ascontiguousarray(posterior.probabilities)
     parts, missing = batch.rows(), np.isnan(observations.values)
     numbers = np.repeat(batch.numbers, [rows.stop - rows.start for rows in parts])
     # which pattern of missing values leaves the rank first depends on the micro-batch
     ranked = parts if missing.any() else [slice(None)]
     anomaly = np.concatenate([rank.rank(posterior.log_likelihood[rows], missing[rows]) for rows in ranked])
-    columns = [
-        numbers,
-        probabilities.argmax(axis=1),
-        probabilities,
-        posterior.log_likelihood,
-        anomaly,
+    told = [
+        posterior.probabilities.argmax(axis=1) if kind == "label" else posterior.columns[name]
+        for name, kind in inputs.model.tells.items()
     ]
+    columns = [numbers, *told, posterior.log_likelihood, anomaly]
     if warmup:
         columns.append(posterior.warmup)
-    series = [
-        pl.Series(column, values, nan_to_null=values is anomaly) for column, values in zip(schema, columns, strict=True)
-    ]
-    series[2] = series[2].cast(pl.List(pl.Float64))
+    series = [_series(column, values, dtype) for (column, dtype), values in zip(schema.items(), columns, strict=True)]
     return batch.with_frame(batch.frame.hstack(series))
+
+
+def _series(name: str, values: np.ndarray, dtype: pl.DataType) -> pl.Series:
+    """Return a column; NaN is null, except in a matrix, which has none."""
+    if values.ndim == 1:
+        return pl.Series(name, values, nan_to_null=values.dtype.kind == "f")
+    series = pl.Series(name, np.ascontiguousarray(values)).cast(dtype)
+    if values.ndim == 2 and np.isnan(np.vdot(values, values)):
+        return series.list.eval(pl.element().fill_nan(None))
+    return series
 
 
 Arrays = Mapping[str, np.ndarray]
 
 
-def pack(parts: Mapping[str, tuple[Mapping[str, Any], Arrays]]) -> State:
-    """Return one state of several named parts, each plain values and arrays."""
+def pack(parts: Mapping[str, tuple[Mapping[str, Any], Arrays]], keys: Keys) -> State:
+    """Return one state of several named parts, each plain values and arrays, and of the keys."""
+    known = keys.state()
+    arrays = {f"{name}/{key}": array for name, (_, arrays) in parts.items() for key, array in arrays.items()}
     return State(
         values={name: values for name, (values, _) in parts.items()},
-        arrays={f"{name}/{key}": array for name, (_, arrays) in parts.items() for key, array in arrays.items()},
+        arrays=arrays | {f"keys/{name}": array for name, array in known.arrays.items()},
+        blobs=known.blobs,
     )
 
 
@@ -213,4 +281,28 @@ def unpack(state: State, name: str) -> tuple[Mapping[str, Any], Arrays]:
     """Return the values and arrays of one part that `pack` put into a state."""
     prefix = f"{name}/"
     arrays = {key.removeprefix(prefix): array for key, array in state.arrays.items() if key.startswith(prefix)}
-    return state.values[name], arrays
+    return state.values.get(name, {}), arrays
+
+
+def restore_keys(keys: Keys, state: State) -> None:
+    """Let the keys go on from the state that `pack` gave."""
+    keys.restore(State(arrays=unpack(state, "keys")[1], blobs=state.blobs))
+
+
+def check_keys(operator: Any, columns: Columns) -> None:
+    """Refuse settings of keys without what they need, with a ConfigError.
+
+    Parameters
+    ----------
+    operator : Learn or Score
+    columns : Columns
+        The key and time columns.
+    """
+    for setting, missing, needed in (
+        ("max_keys", columns.key is None, "key"),
+        ("idle_ttl_ms", columns.key is None, "key"),
+        ("idle_ttl_ms", columns.time is None, "time"),
+    ):
+        if getattr(operator, setting) is not None and missing:
+            found, wanted = f"{setting} without {needed}:", f"the column that {needed}: names"
+            raise ConfigError(tell(f"{operator.name}.{setting}", found=found, wanted=wanted, do=f"add {needed}:"))

@@ -7,11 +7,21 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from streamem.em import AnomalyRank, Posterior, Snapshot
+from streamem.em import AnomalyRank, Carry, Posterior, Snapshot
 from streamem.errors import ConfigError, SnapshotError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import at_least
-from streamem.stream.operators.posteriors import LEAST_WINDOW, Inputs, attach, extended, pack, unpack
+from streamem.stream.keys import Keys
+from streamem.stream.operators.posteriors import (
+    LEAST_WINDOW,
+    Inputs,
+    attach,
+    check_keys,
+    extended,
+    pack,
+    restore_keys,
+    unpack,
+)
 from streamem.stream.protocol import Columns, State
 from streamem.stream.snapshots import check_features, check_model, read_snapshot
 
@@ -25,8 +35,7 @@ class Score:
     Parameters
     ----------
     name : str
-        Begins the columns that are added: ``NAME.batch``, ``NAME.component``, ``NAME.probabilities``,
-        ``NAME.log_likelihood``, ``NAME.anomaly``.
+        Begins the columns that are added: those of `learn` but for ``NAME.warmup``.
     snapshot : str
         A snapshot file. Of an NDJSON file the last line counts.
     operator : str or None
@@ -37,6 +46,8 @@ class Score:
         Column of exposures, for counts; None takes the one that the snapshot was learned with.
     anomaly_window_records : int
         Records before it that a record's anomaly is ranked among.
+    max_keys, idle_ttl_ms : int or None
+        When keys leave, as for `learn`.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -48,26 +59,29 @@ class Score:
     features: list[str] | None = None
     exposure: str | None = None
     anomaly_window_records: int = 1000
+    max_keys: int | None = None
+    idle_ttl_ms: int | None = None
 
     @property
     def numbers(self) -> frozenset[str]:
         """The features and the exposure that are named here or in the snapshot."""
-        return self._read()[2].numbers
+        return self._read(Columns())[2].numbers
 
-    def open(self, schema: pl.Schema, columns: Columns) -> "_ScoreStep":  # noqa: ARG002
+    def open(self, schema: pl.Schema, columns: Columns) -> "_ScoreStep":
         """Return the running operator.
 
         Raises ConfigError for columns that are not there or not numbers, SnapshotError for a file that is no snapshot
         or one of other features.
         """
-        snapshot, record, inputs = self._read()
+        snapshot, record, inputs = self._read(columns)
         check_features(record, inputs.features, f"{self.name}.features")
         check_model(snapshot, snapshot.model, inputs.features, f"{self.name}.features")
         at_least(f"{self.name}.anomaly_window_records", self.anomaly_window_records, LEAST_WINDOW)
         inputs.check(schema)
-        return _ScoreStep(self, extended(schema, self.name, warmup=False), snapshot, inputs)
+        check_keys(self, columns)
+        return _ScoreStep(self, extended(schema, self.name, snapshot.model, warmup=False), snapshot, inputs)
 
-    def _read(self) -> tuple[Snapshot, dict[str, Any], Inputs]:
+    def _read(self, columns: Columns) -> tuple[Snapshot, dict[str, Any], Inputs]:
         snapshot, record = read_snapshot(self.snapshot, operator=self.operator)
         features = self.features or record.get("features")
         if not features:
@@ -80,7 +94,8 @@ class Score:
                 )
             )
         exposure = self.exposure or record.get("exposure")
-        return snapshot, record, Inputs(self.name, list(features), snapshot.model, exposure=exposure)
+        inputs = Inputs(self.name, list(features), snapshot.model, exposure=exposure, columns=columns)
+        return snapshot, record, inputs
 
 
 class _ScoreStep:
@@ -93,21 +108,30 @@ class _ScoreStep:
         self._score = score
         self._snapshot = snapshot
         self._inputs = inputs
+        self._keys = Keys(score.max_keys, None if score.idle_ttl_ms is None else score.idle_ttl_ms * 1e-3)
+        self._carry = Carry()
         self._rank = AnomalyRank(score.anomaly_window_records)
         self._digest = sha256(json.dumps(snapshot.to_json(), sort_keys=True).encode()).hexdigest()
 
     def process(self, batch: Batch) -> list[Batch]:
-        name = self._score.name
         batch, observations = self._inputs.observe(batch)
-        parts = [self._snapshot.posterior(observations[rows]) for rows in batch.rows() if rows.start < rows.stop]
+        parts: list[Posterior] = []
+        for number, rows in zip(batch.numbers, batch.rows(), strict=True):
+            if rows.start == rows.stop:
+                continue
+            part = self._inputs.with_sequences(observations[rows], batch.frame[rows], self._keys, number)
+            parts.append(self._carry.follow(self._snapshot.model, self._snapshot.averaged, part))
+            newest = None if part.time is None else float(part.time.max())
+            self._carry.forget(self._keys.leave(newest))
         posterior = Posterior.concatenate(parts) if parts else None
-        return [attach(batch, name, posterior, observations, self._rank, warmup=False)]
+        return [attach(batch, self._inputs, posterior, observations, self._rank, warmup=False)]
 
     def finish(self) -> list[Batch]:
         return []
 
     def state(self) -> State:
-        return pack({"rank": self._rank.to_arrays(), "snapshot": ({"sha256": self._digest}, {})})
+        parts = {"rank": self._rank.to_arrays(), "carry": self._carry.to_arrays()}
+        return pack(parts | {"snapshot": ({"sha256": self._digest}, {})}, self._keys)
 
     def restore(self, state: State) -> None:
         if unpack(state, "snapshot")[0]["sha256"] != self._digest:
@@ -120,3 +144,5 @@ class _ScoreStep:
                 )
             )
         self._rank = AnomalyRank.from_arrays(*unpack(state, "rank"))
+        self._carry = Carry.from_arrays(*unpack(state, "carry"))
+        restore_keys(self._keys, state)

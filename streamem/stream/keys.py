@@ -1,0 +1,113 @@
+"""Which slot of the carry belongs to which key: devices, vehicles, whatever the ``key`` column tells apart.
+
+A key has its slot until it leaves: keys that were idle for longest go first where there is no room, and all that were
+idle for too long. Which keys leave is decided after each micro-batch, so it never depends on how many come together.
+"""
+
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from streamem.em.observations import Array, Labels
+from streamem.stream.protocol import State
+
+__all__ = ["Keys"]
+
+
+@dataclass(eq=False)
+class Keys:
+    """The keys that are known, each with its slot.
+
+    Parameters
+    ----------
+    most : int or None
+        How many keys are kept.
+    idle_seconds : float or None
+        A key leaves when the newest time is so much later than its own.
+
+    Examples
+    --------
+    >>> keys = Keys(most=2)
+    >>> keys.slots(pl.Series(["a", "b", "a", "c"]), number=0).tolist()
+    [0, 1, 0, 2]
+    >>> keys.leave(None).tolist(), sorted(keys.table)
+    ([0], ['b', 'c'])
+    """
+
+    most: int | None = None
+    idle_seconds: float | None = None
+    table: dict[object, int] = field(default_factory=dict)
+    free: list[int] = field(default_factory=list)
+    seen: Labels = field(default_factory=lambda: np.empty(0, np.intp))
+    time: Array = field(default_factory=lambda: np.empty(0))
+
+    def slots(self, values: pl.Series, number: int, time: Array | None = None) -> Labels:
+        """Return the slot of every value, a new one for a new key.
+
+        Parameters
+        ----------
+        values : polars.Series, shape (N,)
+            Keys, none of them null.
+        number : int
+            Of the micro-batch.
+        time : ndarray, shape (N,), optional
+            Seconds.
+        """
+        keys = values.to_list()
+        for key in dict.fromkeys(keys) if not self.table.keys() >= set(keys) else ():
+            if key not in self.table:
+                self.table[key] = self.free.pop() if self.free else len(self.table)
+        slots = np.fromiter(map(self.table.__getitem__, keys), np.intp, len(keys))
+        room = int(slots.max(initial=-1)) + 1
+        if room > len(self.seen):
+            more = max(room, 2 * len(self.seen)) - len(self.seen)
+            self.seen = np.concatenate([self.seen, np.full(more, -1)])
+            self.time = np.concatenate([self.time, np.full(more, -np.inf)])
+        self.seen[slots] = number
+        if time is not None:
+            np.maximum.at(self.time, slots, time)
+        return slots
+
+    def leave(self, newest: float | None) -> Labels:
+        """Forget the keys that are idle for too long or too many, and return their slots.
+
+        Parameters
+        ----------
+        newest : float or None
+            The newest time seen, in seconds.
+        """
+        taken = np.flatnonzero(self.seen >= 0)
+        leaving = np.empty(0, np.intp)
+        if self.idle_seconds is not None and newest is not None:
+            leaving = taken[self.time[taken] < newest - self.idle_seconds]
+            taken = np.setdiff1d(taken, leaving)
+        if self.most is not None and len(taken) > self.most:
+            oldest = taken[np.lexsort((taken, self.seen[taken]))]
+            leaving = np.concatenate([leaving, oldest[: len(taken) - self.most]])
+        if leaving.size:
+            gone = set(leaving.tolist())
+            self.table = {key: slot for key, slot in self.table.items() if slot not in gone}
+            self.seen[leaving] = -1
+            self.time[leaving] = -np.inf
+            self.free += sorted(gone, reverse=True)
+        return leaving
+
+    def state(self) -> State:
+        """Return the keys with their slots, and when each was seen."""
+        slots = np.fromiter(self.table.values(), np.intp, len(self.table))
+        buffer = io.BytesIO()
+        pl.DataFrame({"key": list(self.table)}).write_ipc(buffer)
+        arrays = {"slots": slots, "seen": self.seen[slots], "time": self.time[slots], "free": np.array(self.free, int)}
+        return State(arrays=arrays, blobs={"keys": buffer.getvalue()})
+
+    def restore(self, state: State) -> None:
+        """Go on from `state`."""
+        keys = pl.read_ipc(io.BytesIO(state.blobs["keys"]))["key"].to_list()
+        slots = state.arrays["slots"]
+        self.table = dict(zip(keys, slots.tolist(), strict=True))
+        self.free = state.arrays["free"].tolist()
+        room = len(keys) + len(self.free)
+        self.seen, self.time = np.full(room, -1), np.full(room, -np.inf)
+        self.seen[slots], self.time[slots] = state.arrays["seen"], state.arrays["time"]
