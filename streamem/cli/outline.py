@@ -1,10 +1,11 @@
 """A resolved pipeline in a few lines: what `check` prints."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from streamem.config import Settings
-from streamem.stream.protocol import Columns, World
+from streamem.stream.protocol import World
 
 __all__ = ["outline"]
 
@@ -41,7 +42,7 @@ def _columns(settings: Settings) -> list[str]:
     if not source.resumable:
         return []
     numbers = frozenset(name for operator in settings.operators for name in operator.numbers)
-    columns = Columns(time=settings.time, time_unit=settings.time_unit, numbers=numbers)
+    columns = replace(settings.columns, numbers=numbers)
     reader = source.open(World(), settings.batch, columns, None)
     try:
         schema = reader.schema

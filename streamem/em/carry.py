@@ -78,7 +78,7 @@ class Carry:
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the plain values and the named arrays that a checkpoint holds."""
-        return {}, dict(self.arrays)
+        return {}, {name: array.copy() for name, array in self.arrays.items()}  # it is written while we go on
 
     @classmethod
     def from_arrays(cls, values: Mapping[str, Any], arrays: Mapping[str, Array]) -> "Carry":  # noqa: ARG003

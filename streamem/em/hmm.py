@@ -28,12 +28,12 @@ from streamem.em.chain import (
     walked,
 )
 from streamem.em.families import Family, Gaussian
-from streamem.em.mixture import Mixture
+from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments, Span
 from streamem.em.passes import Passes, forward
 from streamem.em.posterior import Kind, Posterior
-from streamem.em.start import batch_em
+from streamem.em.start import STAGES, coordinates, likeliest, moving_average
 from streamem.errors import ConfigError, tell
 
 __all__ = ["HMM"]
@@ -144,7 +144,7 @@ class HMM:
         return chain_alone + self.family.free_parameters(self.states, columns)
 
     def start(self, observations: Observations, rng: np.random.Generator) -> ChainParameters:
-        """Return parameters fitted to warm-up rows: a mixture, then its transitions, then batch EM.
+        """Return parameters fitted to warm-up rows: mixtures, their transitions, then batch EM of the likeliest.
 
         States are numbered by their shares, largest first; those of a chain from left to right by their order.
 
@@ -153,36 +153,43 @@ class HMM:
         ModelError
             Fewer different rows than states, a constant column, or a likelihood that is not finite.
         """
-        segments = observations.segments()
-        rows = segments.sorted(observations)
         mixture = Mixture(components=self.states, family=self.family, prior_records=self.prior_records)
-        fitted = mixture.start(rows, rng)
-        share = mixture.posterior(fitted, rows)[0].probabilities
+        broad = self.family.broad(observations, self.states)
+        each = coordinates(self.family, observations)
+        around = moving_average(each, observations.segments())
+        candidates = []
+        for draw in range(STAGES[0][0] if self.states > 1 else 1):
+            # states that last show in what is common to neighbours, states that change in each row
+            lasting = draw % 2 == 1
+            clusters = mixture.clustered(observations, around if lasting else each, broad, rng)
+            candidates.append(self.chained(clusters, mixture, observations, lasting))
+        best: ChainParameters = likeliest(self, candidates, observations)
+        if not self.allowed.all():
+            return best
+        return self.relabel(best, np.argsort(-self.usage(best, self.unit(1.0)).visits, kind="stable"))
+
+    def chained(
+        self, clusters: MixtureParameters, mixture: Mixture, observations: Observations, lasting: bool
+    ) -> ChainParameters:
+        """Return the clusters as states, with the transitions that the rows show, or such that states are `lasting`."""
+        segments = observations.segments()
+        share = segments.sorted(mixture.posterior(clusters, observations)[0].probabilities)
         order = np.arange(self.states)
         if self.transitions == "left_to_right":
             place = np.concatenate([np.linspace(0.0, 1.0, n) for n in np.diff(segments.bounds)])
             order = np.argsort((place @ share) / np.maximum(share.sum(axis=0), TINY), kind="stable")
-        share = share[:, order]
+            share = share[:, order]
         first, last = segments.bounds[:-1], segments.bounds[1:] - 1
-        inner = np.ones(len(rows), bool)
-        inner[last] = False
-        pairs = share[inner].T @ share[np.flatnonzero(inner) + 1] + 1.0
-        leaving = share[last].sum(axis=0) + 1.0
-        statistics = ChainStatistics(
-            share[first].sum(axis=0) + 1.0,
-            np.where(self.allowed, pairs, 0.0),
-            leaving if self.sequences == "absorbing" else np.zeros(self.states),
-            self.family.moments(fitted.components, fitted.weights, Span(1.0)),
-        )
-        nothing = np.zeros((self.states, self.states))
-        blank = ChainParameters(nothing[0], nothing, nothing[0], fitted.components)
-        chain_alone = self.maximize(statistics, blank)
-        states = fitted.components.take(order)
-        begun = ChainParameters(chain_alone.initial, chain_alone.transition, chain_alone.leaving, states)
-        best: ChainParameters = batch_em(self, begun, observations)[0]
-        if self.transitions == "left_to_right" or self.mask:
-            return best
-        return self.relabel(best, np.argsort(-self.usage(best, self.unit(1.0)).visits, kind="stable"))
+        following = np.setdiff1d(np.arange(len(share)), first)
+        # one row more of everything possible: nothing is ruled out by a few warm-up rows
+        initial = share[first].sum(axis=0) + 1.0
+        pairs = np.where(self.allowed, share[following - 1].T @ share[following] + 1.0, 0.0)
+        ends = share[last].sum(axis=0) + 1.0 if self.sequences == "absorbing" else np.zeros(self.states)
+        if lasting:
+            pairs += np.diag(np.diagonal(pairs) > 0.0) * 20.0 * pairs.sum(axis=1, keepdims=True)
+        out = pairs.sum(axis=1) + ends
+        states = clusters.components.take(order)
+        return ChainParameters(initial / initial.sum(), pairs / out[:, None], ends / out, states)
 
     def expect(
         self, parameters: ChainParameters, observations: Observations, carried: Carried | None = None

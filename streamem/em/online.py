@@ -270,7 +270,9 @@ def apart(batches: list[Observations]) -> list[Observations]:
 def default_warmup(model: Model, columns: int) -> int:
     """Return the rows to start from where nobody says: six for each learned number, between 1,000 and 4,000.
 
-    Wide data needs ten for each mean's number, even where that is more.
+    Wide data needs ten for each mean's number, even where that is more; states that last need twice as many rows, or
+    some are never seen.
     """
     learned = model.free_parameters(columns)
-    return max(1000, min(4000, 6 * learned), min(2 * learned, 10 * model.components * (columns + 1)))
+    records = max(1000, min(4000, 6 * learned), min(2 * learned, 10 * model.components * (columns + 1)))
+    return 2 * records if model.sequential and model.components > 1 else records

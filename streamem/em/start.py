@@ -7,10 +7,21 @@ import numpy as np
 from streamem.em.families import Family
 from streamem.em.families.family import column_moments
 from streamem.em.model import Model
-from streamem.em.observations import Array, Labels, Observations
+from streamem.em.observations import Array, Labels, Observations, Segments
 from streamem.errors import ModelError, tell
 
-__all__ = ["batch_em", "coordinates", "nearest_centres", "seed_centres"]
+__all__ = ["STAGES", "batch_em", "coordinates", "likeliest", "moving_average", "nearest_centres", "seed_centres"]
+
+STAGES = ((30, 5), (5, 20))
+"""(candidates, EM iterations): all k-means++ draws get a few iterations, the likeliest of them some more.
+
+Measured on four mixtures of 16 overlapping components in 8 columns: with 10 draws of 20 iterations two of them ended
+.11 and .17 nats a record lower than with 30; this finds what 30 draws of 20 iterations find but for one, in half
+the time.
+"""
+
+NEIGHBOURS = 5
+"""Rows on either side in a moving average: with 5 chains that stay for 100 steps start well, and those for 5 too."""
 
 LONG = 300
 """EM iterations of the last candidate, at most."""
@@ -33,6 +44,24 @@ def coordinates(family: Family, observations: Observations) -> Array:
     scaled = (found - mean) / np.sqrt(variance)
     scaled[np.isnan(scaled)] = 0.0
     return np.asarray(scaled)
+
+
+def moving_average(rows: Array, segments: Segments) -> Array:
+    """Return the mean of each row and up to `NEIGHBOURS` rows on either side in its sequence."""
+    total = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(segments.sorted(rows), axis=0)])
+    lengths = np.diff(segments.bounds)
+    place = np.arange(len(rows))
+    first = np.maximum(place - NEIGHBOURS, np.repeat(segments.bounds[:-1], lengths))
+    last = np.minimum(place + NEIGHBOURS + 1, np.repeat(segments.bounds[1:], lengths))
+    return np.asarray(segments.restored((total[last] - total[first]) / (last - first)[:, None]))
+
+
+def likeliest(model: Model, candidates: list[Any], observations: Observations) -> Any:
+    """Return the likeliest of several candidates, after batch EM until it stands still."""
+    for count, iterations in STAGES:
+        fitted = [batch_em(model, candidate, observations, iterations) for candidate in candidates[:count]]
+        candidates = [parameters for parameters, _ in sorted(fitted, key=lambda pair: -pair[1])]
+    return batch_em(model, candidates[0], observations)[0]
 
 
 def batch_em(

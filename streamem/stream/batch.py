@@ -37,11 +37,14 @@ class Rejected:
         Who refused it: ``source`` or the name of an operator.
     message : str
         Found, wanted, what to do.
+    row : int
+        Its place in the batch.
     """
 
     record: Record
     operator: str
     message: str
+    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,11 @@ class Batch:
             inner = np.searchsorted(self.frame[ROW].to_numpy(), firsts).tolist()
         return [slice(start, stop) for start, stop in pairwise([0, *inner, self.frame.height])]
 
+    def fallen(self) -> list[Rejected]:
+        """Return what fell out, micro-batch by micro-batch, and in each by operator."""
+        size = self.size or self.records or 1
+        return sorted(self.rejected, key=lambda one: one.row // size)
+
     def with_frame(self, frame: pl.DataFrame) -> "Batch":
         """Return the same batch with other columns or fewer rows."""
         return replace(self, frame=frame)
@@ -118,5 +126,5 @@ class Batch:
         if indices.size == 0:
             return self
         rows = self.frame[ROW].to_numpy()
-        fallen = tuple(Rejected(self.original(int(rows[i])), operator, reason(int(i))) for i in indices)
+        fallen = tuple(Rejected(self.original(int(rows[i])), operator, reason(int(i)), int(rows[i])) for i in indices)
         return replace(self, frame=self.frame.filter(pl.Series(~bad)), rejected=self.rejected + fallen)

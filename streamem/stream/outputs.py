@@ -76,9 +76,9 @@ class Output:
                 )
             )
 
-    def is_due(self, numbers: range) -> bool:
-        """Return whether a snapshot follows one of the micro-batches of these numbers."""
-        return self.every_batches is not None and ends_one(numbers, self.every_batches)
+    def is_due(self, number: int) -> bool:
+        """Return whether a snapshot comes before the micro-batch of this number."""
+        return self.every_batches is not None and number % self.every_batches == 0
 
 
 def ends_one(numbers: range, every: int) -> bool:

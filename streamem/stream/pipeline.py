@@ -288,7 +288,7 @@ class _Run:
         if not batches:
             return
         for batch in batches:
-            self._reject(batch.rejected)
+            self._reject(batch.fallen())
             if batch.frame.height:
                 for name, columns in self.selections.items():
                     self.writers[name].write(batch.frame[columns])
@@ -300,7 +300,7 @@ class _Run:
         self.number = numbers.stop
         self.changed = True
         for output in self.pipeline.outputs:
-            if output.is_due(numbers):
+            if output.is_due(self.number):
                 self._write_snapshots(output)
         if self.pipeline.checkpoint is not None:
             self.checkpoint_due |= ends_one(numbers, self.pipeline.checkpoint.every_batches)

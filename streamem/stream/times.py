@@ -63,15 +63,17 @@ def seconds(series: pl.Series, columns: Columns) -> Array:
 
     Examples
     --------
-    >>> seconds(pl.Series(["1970-01-01T00:01:00Z", "1970-01-01 00:00:00.5", "soon"]), Columns()).tolist()
-    [60.0, 0.5, nan]
+    >>> times = pl.Series(["1970-01-01T00:01:00Z", "1970-01-01 00:00:00.5", "1970-01-01 01:00+01:00"])
+    >>> seconds(times, Columns()).tolist()
+    [60.0, 0.5, 0.0]
     """
     if series.dtype.is_numeric():
         return (series.cast(pl.Float64) * (_MICROSECONDS[columns.time_unit] * 1e-6)).to_numpy()
     if series.dtype == pl.String:
         text = series.str.replace("T", " ", literal=True).str.replace(r"Z$", "")
         read = [text.str.to_datetime(form, strict=False, time_unit="us") for form in _FORMS]
-        zoned = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", strict=False, time_unit="us")
-        read.append(zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+        for form in _FORMS[:2]:
+            zoned = text.str.to_datetime(f"{form}%#z", strict=False, time_unit="us")
+            read.append(zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
         series = pl.select(pl.coalesce(read)).to_series()
     return (series.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) * 1e-6).to_numpy()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streamem.connect import FilesSink, FilesSource
-from streamem.em import Mixture
+from streamem.em import HMM, Mixture
 from streamem.stream import protocol
 from streamem.stream.checkpoint import read_checkpoint
 from streamem.stream.disk import Disk
@@ -27,6 +27,7 @@ def write_records(path, count=3000, missing=True):
     with path.open("w") as file:
         for n, (x, y) in enumerate(rows.tolist()):
             record = {"time": n, "x": None if missing and n % 97 == 5 else x, "y": y, "text": str(n)}
+            record["device"] = f"d{(n * n) % 7}"
             file.write("no record\n" if n % 611 == 400 else json.dumps(record) + "\n")
 
 
@@ -36,12 +37,13 @@ def pipeline(folder, *, size=50, world=None, checkpoint=4, **changes):
         Where(condition="time % 7 <> 0"),
         Learn(name="first", features=FEATURES, model=Mixture(components=2), warmup_records=330),
         Learn(name="second", features=["z"], model=Mixture(components=2), warmup_records=1010, until_records=2000),
+        Learn(name="third", features=["z"], model=HMM(states=2), warmup_records=500, max_keys=4),
     ]
     settings = {
         "name": "together",
         "source": FilesSource(paths=[str(folder / "in.ndjson")]),
         "cuts": Cuts(size),
-        "columns": Columns(time="time"),
+        "columns": Columns(time="time", key="device"),
         "operators": operators,
         "outputs": [
             Output(what="posteriors", sink=FilesSink(path=str(folder / "out/posteriors.ndjson"))),

@@ -196,7 +196,9 @@ def as_peer(kind, theta, **settings):
 @pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical", "tied"])
 def test_likelihood_posteriors_paths_and_one_step_of_em_are_those_of_hmmlearn(covariance):
     model = HMM(states=3, sequences="complete", family=Gaussian(covariance=covariance, covariance_floor=1e-9))
-    values = np.random.default_rng(1).normal(size=(110, 2)) * 2.0
+    rng = np.random.default_rng(1)
+    centre = np.array([[0.0, 0.0], [3.0, -1.0], [-2.0, 4.0]])[np.repeat(rng.integers(3, size=22), 5)]
+    values = centre + rng.normal(size=(110, 2))
     rows = Observations(values, sequence=sequence_of(LENGTHS))
     theta = model.start(Observations(values + 0.1, sequence=sequence_of(LENGTHS)), np.random.default_rng(0))
     theirs = {"diagonal": "diag"}.get(covariance, covariance)

@@ -24,7 +24,7 @@ def fitted(covariance: str, components: int, draws: int):
     for seed in range(draws):
         theta = model.start(rows, np.random.default_rng(seed))
         theta, _ = batch_em(model, theta, rows, iterations=5000, tolerance=1e-13)
-        found.append((float(model.posterior(theta, rows)[1].sum()), seed, theta))
+        found.append((float(model.posterior(theta, rows)[0].log_likelihood.sum()), seed, theta))
     likelihood, _, theta = max(found, key=lambda one: one[0])
     return theta, likelihood
 

@@ -67,7 +67,7 @@ def one_pass(model: Mixture, schedule: object, rows: np.ndarray, batch: int, see
 
 def judge(learner_parameters: object, model: Mixture, held_out: np.ndarray) -> float:
     """Return the mean log-likelihood of held-out rows."""
-    return float(model.posterior(learner_parameters, Observations(held_out))[1].mean())
+    return float(model.posterior(learner_parameters, Observations(held_out))[0].log_likelihood.mean())
 
 
 def compare(shape: Shape, seed: int) -> dict[str, float]:

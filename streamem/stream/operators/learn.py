@@ -108,7 +108,8 @@ class Learn:
 
     def inputs(self, columns: Columns) -> Inputs:
         """Return what it reads, of records whose key and time are `columns`."""
-        return Inputs(self.name, self.features, self.model, self.weight, self.exposure, columns)
+        named = (self.name, self.features, self.model, self.weight, self.exposure)
+        return Inputs(*named, columns, self.idle_ttl_ms)
 
     def open(self, schema: pl.Schema, columns: Columns) -> "LearnStep":
         """Return the running learner.

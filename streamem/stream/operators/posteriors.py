@@ -65,6 +65,8 @@ class Inputs:
     weight, exposure : str or None
     columns : Columns
         The key that tells sequences apart, and the time.
+    idle_ttl_ms : int or None
+        After how long a key leaves.
     """
 
     operator: str
@@ -73,6 +75,7 @@ class Inputs:
     weight: str | None = None
     exposure: str | None = None
     columns: Columns = field(default_factory=Columns)
+    idle_ttl_ms: int | None = None
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -100,9 +103,14 @@ class Inputs:
         named = {"exposure": self.exposure}
         if self.model.sequential:
             named |= {"key": self.columns.key}
-        if self.model.timed and self.columns.time is not None:
+        if self.timed:
             named |= {"time_column": self.columns.time, "time_unit": self.columns.time_unit}
         return {"features": list(self.features), **{name: column for name, column in named.items() if column}}
+
+    @property
+    def timed(self) -> bool:
+        """Whether the time of a record matters."""
+        return self.columns.time is not None and (self.model.timed or self.idle_ttl_ms is not None)
 
     @property
     def key(self) -> str | None:
@@ -148,7 +156,7 @@ class Inputs:
         if exposure is not None:
             bad |= ~(np.isfinite(exposure) & (exposure > 0.0))
         time = None
-        if self.model.timed and self.columns.time is not None:
+        if self.timed and self.columns.time is not None:
             time = seconds(frame.get_column(self.columns.time), self.columns)
             bad |= ~np.isfinite(time)
         if self.key is not None:

@@ -94,7 +94,8 @@ class Score:
                 )
             )
         exposure = self.exposure or record.get("exposure")
-        inputs = Inputs(self.name, list(features), snapshot.model, exposure=exposure, columns=columns)
+        named = (self.name, list(features), snapshot.model, None, exposure)
+        inputs = Inputs(*named, columns, self.idle_ttl_ms)
         return snapshot, record, inputs
 
 
