@@ -2,8 +2,11 @@ import csv
 import json
 import runpy
 import sys
+from collections import defaultdict
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from xml.etree import ElementTree
 
 import pytest
@@ -15,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def test_every_example_is_tested_here():
     names = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".yaml", ".py"))
-    assert names == ["faithful.yaml", "freeway.yaml", "mixture.py", "picture.py"]
+    assert names == ["earthquakes.yaml", "faithful.yaml", "freeway.yaml", "machine.yaml", "mixture.py", "picture.py"]
 
 
 def test_freeway_finds_light_busy_and_dense_traffic(learned):
@@ -46,6 +49,40 @@ def test_faithful_takes_its_path_from_outside(streamem, workplace, monkeypatch):
     monkeypatch.setenv("FAITHFUL", "half.csv")
     assert streamem("run", "examples/faithful.yaml").code == 0
     assert len((workplace / "out/faithful/posteriors.csv").read_text().splitlines()) == 151
+
+
+FAILURES = ("2013-12-11 06:00:00", "2013-12-16 17:25:00", "2014-01-28 13:55:00", "2014-02-08 14:30:00")
+"""The known failures of the machine, as the Numenta Anomaly Benchmark labels them."""
+
+
+def test_machine_finds_its_least_likely_half_days_next_to_known_failures(streamem, workplace):
+    assert streamem("run", "examples/machine.yaml").code == 0
+    told = [json.loads(line) for line in (workplace / "out/machine/posteriors.ndjson").read_text().splitlines()]
+    assert len(told) == 22695
+    half_days = defaultdict(list)
+    for record in told:
+        if not record["machine.warmup"]:
+            time = datetime.fromisoformat(record["timestamp"])
+            half_days[time.replace(hour=time.hour // 12 * 12, minute=0)].append(record["machine.log_likelihood"])
+    worst = sorted(half_days, key=lambda half_day: fmean(half_days[half_day]))[:5]
+    known = [datetime.fromisoformat(failure) for failure in FAILURES]
+    away = [min(abs(half_day + timedelta(hours=6) - failure) for failure in known) for half_day in worst]
+    assert len(half_days) > 100
+    assert max(away) <= timedelta(days=1)
+
+
+def test_earthquakes_finds_the_calm_and_the_active_decades(streamem, workplace):
+    assert streamem("run", "examples/earthquakes.yaml").code == 0
+    with open(workplace / "out/earthquakes/posteriors.csv", newline="") as file:
+        records = {int(record["year"]): record for record in csv.DictReader(file)}
+    assert len(records) == 107
+    last = (workplace / "out/earthquakes/snapshots.ndjson").read_text().splitlines()[-1]
+    active, calm = Snapshot.from_json(json.loads(last)).summary()["components"]
+    # Batch EM on all of it finds 26.018 and 15.421
+    assert active["mean"] == [pytest.approx(26.0, abs=1.5)]
+    assert calm["mean"] == [pytest.approx(15.4, abs=1.5)]
+    assert records[1943]["earth.path"] == "0"  # 41 of them: the most active year
+    assert {records[year]["earth.path"] for year in range(1980, 1989)} == {"1"}
 
 
 def test_mixture_follows_the_source_that_wanders(capsys):

@@ -3,12 +3,13 @@
 import argparse
 import sys
 
-from tests.reproduce import certificate, earthquakes, faithful, simulated
+from tests.reproduce import certificate, chains, earthquakes, faithful, simulated
 
 REPORTS = {
     "faithful": faithful.figures,
     "earthquakes": earthquakes.figures,
     "certificate": certificate.figures,
+    "chains": chains.figures,
     "simulated": simulated.figures,
 }
 
