@@ -33,9 +33,13 @@ def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) ->
     """
     summary = snapshot.summary()
     features = [str(name) for name in record.get("features") or range(snapshot.columns)]
-    table = _broad(summary["components"], features)
-    if Measurement.get(console, console.options.update(max_width=BROADEST), table).maximum > console.width:
-        table = _long(summary["components"], features)
+    components = summary["components"]
+    if "mean" in components[0]:
+        table = _broad(components, features)
+        if Measurement.get(console, console.options.update(max_width=BROADEST), table).maximum > console.width:
+            table = _long(components, features)
+    else:
+        table = _noises(components[0], features)
     return Group(Text(_title(snapshot, record), style="bold"), "", table, "", _counters(snapshot, summary))
 
 
@@ -54,6 +58,20 @@ def _long(components: Sequence[Mapping[str, Any]], features: Sequence[str]) -> T
         for feature, mean, sd in zip(features, one["mean"], one["sd"], strict=True):
             table.add_row(*label, feature, f"{mean:.4g}", f"{sd:.3g}")
             label = [""] * len(label)
+    return table
+
+
+def _noises(one: Mapping[str, Any], features: Sequence[str]) -> Table:
+    """Return what a tracker has learned: a row for each part, a column for each feature where there are as many."""
+    rows = [
+        (name.replace("_", " "), numbers)
+        for name, value in one.items()
+        for numbers in (value if value and isinstance(value[0], list) else [value])
+    ]
+    widest = max(len(numbers) for _, numbers in rows)
+    table = _table("", *(features if widest == len(features) else map(str, range(widest))))
+    for name, numbers in rows:
+        table.add_row(name, *(f"{number:.4g}" for number in numbers))
     return table
 
 

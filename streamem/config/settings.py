@@ -19,15 +19,19 @@ from streamem.em import (
     FAMILIES,
     HMM,
     INERTIAS,
+    LDS,
     MODELS,
     SCHEDULES,
     Constant,
     Cumulative,
     Gaussian,
     GrowingWindow,
+    Kalman,
     LogNormal,
     Mixture,
+    Part,
     Power,
+    Product,
     SampledInertia,
 )
 from streamem.stream.operators import OPERATORS, Lag, Learn, Order, Score
@@ -43,6 +47,7 @@ __all__ = ["Settings", "json_schema", "load"]
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 HalfLife = Annotated[
     Positive | None,
@@ -53,8 +58,16 @@ Share = Annotated[float, Field(gt=0, le=1)]
 BOUNDS: dict[type, dict[str, Any]] = {
     Mixture: {"components": Count, "prior_records": NotNegative},
     HMM: {"states": Count, "prior_records": NotNegative},
+    Kalman: {
+        "period": Whole,
+        "harmonics": Whole,
+        "horizon_seconds": NotNegative,
+        "gate_sigma": Positive | None,
+    },
+    LDS: {"state_size": Whole, "horizon_steps": Whole, "gate_sigma": Positive | None},
     Gaussian: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
     LogNormal: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
+    Part: {"columns": Count},
     GrowingWindow: {
         "exponent": Annotated[float, Field(ge=0, le=1)],
         "window_records": Positive | None,
@@ -208,7 +221,7 @@ def load(path: str, settings: Sequence[str] = (), environment: Mapping[str, str]
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of pipeline files: names, types and defaults, with what the docstrings say of them."""
     documented = [*MODELS.values(), *FAMILIES.values(), *SCHEDULES.values(), *SOURCES.values(), *SINKS.values()]
-    documented += [*OPERATORS.values(), *INERTIAS.values(), Settings, Cuts, Output, Checkpoints, Errors]
+    documented += [*OPERATORS.values(), *INERTIAS.values(), Part, Settings, Cuts, Output, Checkpoints, Errors]
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter().json_schema()}
     return described(schema, documented)
 
@@ -216,9 +229,12 @@ def json_schema() -> dict[str, Any]:
 @functools.cache
 def _adapter() -> TypeAdapter[Any]:
     """Return what reads `Settings`: every general field narrowed to the variants of its table."""
-    family = one_of(bounded(one) for one in FAMILIES.values())
+    plain = [bounded(one) for one in FAMILIES.values() if one is not Product]
+    part = bounded(Part, family=one_of(plain))
+    parts = Annotated[tuple[part, ...], Field(min_length=1)]  # type: ignore[valid-type]
+    family = one_of([*plain, bounded(Product, parts=parts)])
     learn = {
-        "model": one_of(bounded(one, family=family) for one in MODELS.values()),
+        "model": one_of(bounded(one, **variants(one, family=family)) for one in MODELS.values()),
         "schedule": one_of(bounded(one) for one in SCHEDULES.values()),
         "inertia": one_of(bounded(one) for one in INERTIAS.values()),
     }
@@ -247,6 +263,12 @@ def _adapter() -> TypeAdapter[Any]:
 def bounded(declared: type, **variants: Any) -> Any:
     """Return how pydantic reads a component: its numbers within `BOUNDS`, its general fields one of `variants`."""
     return narrowed(declared, **BOUNDS.get(declared, {}), **variants)
+
+
+def variants(declared: type, **given: Any) -> dict[str, Any]:
+    """Return those of `given` that are fields of a declaration."""
+    names = {one.name for one in fields(declared)}
+    return {name: variant for name, variant in given.items() if name in names}
 
 
 def _lasting(value: Any) -> Any:

@@ -8,6 +8,7 @@ from streamem.em.carry import Carry
 from streamem.em.families import (
     FAMILIES,
     Bernoulli,
+    Categorical,
     CompoundDirichlet,
     Exponential,
     Gamma,
@@ -15,9 +16,13 @@ from streamem.em.families import (
     Geometric,
     LogNormal,
     Multinomial,
+    Part,
     Poisson,
+    Product,
 )
 from streamem.em.hmm import HMM
+from streamem.em.kalman import Kalman
+from streamem.em.lds import LDS
 from streamem.em.mixture import Mixture
 from streamem.em.observations import Observations
 from streamem.em.online import INERTIAS, ExactInertia, OnlineEM, SampledInertia
@@ -29,11 +34,13 @@ __all__ = [
     "FAMILIES",
     "HMM",
     "INERTIAS",
+    "LDS",
     "MODELS",
     "SCHEDULES",
     "AnomalyRank",
     "Bernoulli",
     "Carry",
+    "Categorical",
     "CompoundDirichlet",
     "Constant",
     "Cumulative",
@@ -43,14 +50,17 @@ __all__ = [
     "Gaussian",
     "Geometric",
     "GrowingWindow",
+    "Kalman",
     "LogNormal",
     "Mixture",
     "Multinomial",
     "Observations",
     "OnlineEM",
+    "Part",
     "Poisson",
     "Posterior",
     "Power",
+    "Product",
     "SampledInertia",
     "Snapshot",
     "combine",

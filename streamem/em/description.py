@@ -15,7 +15,11 @@ def describe(value: Any) -> Any:
     """Return a model or family as the plain mapping of its settings."""
     if is_dataclass(value):
         return {field.name: describe(getattr(value, field.name)) for field in fields(value)}
-    return [describe(part) for part in value] if isinstance(value, tuple) else value
+    if not isinstance(value, tuple):
+        return value
+    parts = [describe(part) for part in value]
+    # a snapshot goes through a frame, where the mappings of a list all get the same keys
+    return {str(place): part for place, part in enumerate(parts)} if any(map(is_dataclass, value)) else parts
 
 
 def build(description: Any, table: Mapping[str, type[Any]]) -> Any:
@@ -55,6 +59,8 @@ def read(name: str, value: Any, hint: Any) -> Any:
         return value
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(read(name, part, options[0]) for part in value)
+    if get_origin(hint) is tuple and isinstance(value, Mapping):
+        return tuple(read(name, value[str(place)], options[0]) for place in range(len(value)))
     if NoneType in options:
         return None if value is None else read(name, value, options[0])
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):

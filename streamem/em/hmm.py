@@ -123,6 +123,7 @@ class HMM:
 
     sequential = True
     timed = False
+    combinable = ""
 
     def wrong(self, values: Array) -> Flags:
         """Return which values no state can have given rise to, shape (N, D)."""

@@ -71,6 +71,7 @@ class Mixture:
     carries = False
     sequential = False
     timed = False
+    combinable = ""
 
     def free_parameters(self, columns: int) -> int:
         """Return how many numbers are learned from rows of so many columns."""

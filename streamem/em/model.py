@@ -93,6 +93,10 @@ class Model(Protocol):
         """What a value must be, in words, for messages."""
 
     @property
+    def combinable(self) -> str:
+        """Why models trained apart cannot be combined; empty if they can."""
+
+    @property
     def exposed(self) -> bool:
         """Whether an exposure of each row means anything to it."""
 

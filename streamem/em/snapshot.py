@@ -13,6 +13,8 @@ from streamem.em.certificate import Certificate
 from streamem.em.combine import average, match
 from streamem.em.description import build, describe, unreadable
 from streamem.em.hmm import HMM
+from streamem.em.kalman import Kalman
+from streamem.em.lds import LDS
 from streamem.em.mixture import Mixture
 from streamem.em.model import Model
 from streamem.em.observations import Array, Observations
@@ -23,7 +25,7 @@ __all__ = ["FORMAT", "MODELS", "Snapshot", "combine"]
 
 FORMAT = "streamem.snapshot/1"
 
-MODELS: dict[str, type[Any]] = {"mixture": Mixture, "hmm": HMM}
+MODELS: dict[str, type[Any]] = {"mixture": Mixture, "hmm": HMM, "kalman": Kalman, "lds": LDS}
 
 COUNTERS = ("records_seen", "weight_seen", "update", "step_size", "log_likelihood")
 
@@ -206,6 +208,10 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
                     do="combine snapshots of one kind of model",
                 )
             )
+    if first.model.combinable and len(snapshots) > 1:
+        wanted = "coordinates that mean the same in all of them: transition and observation given"
+        do = "give them, or train one model on all of the data"
+        raise SnapshotError(tell("combine", found=first.model.combinable, wanted=wanted, do=do))
     matched = match(first.model, [snapshot.averaged for snapshot in snapshots], alphas)
     parameters = average(first.model, matched, alphas)
     total = sum(snapshot.records_seen for snapshot in snapshots)
@@ -215,12 +221,13 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
     return Snapshot(first.model, parameters, parameters, total, weight_seen, update, 0.0, likelihood)
 
 
-def nested(value: Any, leaf: Any) -> dict[str, Any]:
-    """Return parameters as a nested dictionary, `leaf` applied to each array."""
-    return {
-        field.name: nested(part, leaf) if is_dataclass(part := getattr(value, field.name)) else leaf(part)
-        for field in fields(value)
-    }
+def nested(value: Any, leaf: Any) -> Any:
+    """Return parameters as a nested dictionary, `leaf` applied to each array; a tuple by its places, from "0" on."""
+    if is_dataclass(value):
+        return {field.name: nested(getattr(value, field.name), leaf) for field in fields(value)}
+    if isinstance(value, tuple):
+        return {str(place): nested(part, leaf) for place, part in enumerate(value)}
+    return leaf(value)
 
 
 def flatten(prefix: str, tree: Mapping[str, Any], out: dict[str, Array]) -> None:

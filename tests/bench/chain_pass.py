@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from hmmlearn.hmm import GaussianHMM
 
-from streamem.em import HMM, Observations
+from streamem.em import HMM
 from streamem.em.chain import ChainParameters
 from streamem.em.families.gaussian import GaussianParameters
 from tests.bench.side_by_side import Comparison, in_turn

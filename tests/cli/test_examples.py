@@ -5,8 +5,9 @@ import sys
 from collections import defaultdict
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import dist
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from xml.etree import ElementTree
 
 import pytest
@@ -18,7 +19,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def test_every_example_is_tested_here():
     names = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".yaml", ".py"))
-    assert names == ["earthquakes.yaml", "faithful.yaml", "freeway.yaml", "machine.yaml", "mixture.py", "picture.py"]
+    assert names == [
+        *("aircraft.yaml", "earthquakes.yaml", "faithful.yaml", "freeway.yaml", "machine.yaml"),
+        *("mixture.py", "paper.py", "picture.py"),
+    ]
 
 
 def test_freeway_finds_light_busy_and_dense_traffic(learned):
@@ -83,6 +87,43 @@ def test_earthquakes_finds_the_calm_and_the_active_decades(streamem, workplace):
     assert calm["mean"] == [pytest.approx(15.4, abs=1.5)]
     assert records[1943]["earth.path"] == "0"  # 41 of them: the most active year
     assert {records[year]["earth.path"] for year in range(1980, 1989)} == {"1"}
+
+
+def test_aircraft_forecasts_where_each_will_be_in_ten_seconds(streamem, workplace):
+    assert streamem("run", "examples/aircraft.yaml").code == 0
+    told = [json.loads(line) for line in (workplace / "out/aircraft/posteriors.ndjson").read_text().splitlines()]
+    assert len(told) == 18523
+    assert {record["icao24"] for record in told} == {"3924a4", "39cd0b"}
+    assert sum(record["altitude_km"] is None for record in told) == 194
+    assert 0 < sum(record["track.outlier"] for record in told) < 10
+    there = {(one["icao24"], datetime.fromisoformat(one["timestamp"])): one for one in told}
+    by_forecast, by_standing_still = [], []
+    for (aircraft, time), one in there.items():
+        later = there.get((aircraft, time + timedelta(seconds=10)))
+        if later is not None and not one["track.warmup"]:
+            arrived = (later["east_km"], later["north_km"])
+            by_forecast.append(dist(one["track.forecast"][:2], arrived))
+            by_standing_still.append(dist((one["east_km"], one["north_km"]), arrived))
+    assert len(by_forecast) > 15_000
+    assert median(by_forecast) < 0.25  # km
+    assert median(by_standing_still) > 0.8
+
+
+def test_the_experiments_of_the_paper_end_at_least_as_near_to_batch_em(tmp_path):
+    paper = runpy.run_path(str(EXAMPLES / "paper.py"))
+    found = list(paper["online_experiments"](tmp_path, draws=1))
+    assert len(found) == 3
+    for _, start, one, ten, online, missed, published in found:
+        assert ten < online < one < start
+        assert missed <= published
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "Kalman.svg",
+        "absorbing_HMM.svg",
+        "compound_Dirichlet.svg",
+    ]
+    rounds = list(paper["Workers"](7, 54, 20, rounds=2).losses())
+    assert len(rounds) == 2
+    assert all(moments < plain for _, moments, plain in rounds)
 
 
 def test_mixture_follows_the_source_that_wanders(capsys):

@@ -21,7 +21,9 @@ def freeway():
 
 
 def test_there_are_examples():
-    assert [path.name for path in EXAMPLES] == ["earthquakes.yaml", "faithful.yaml", "freeway.yaml", "machine.yaml"]
+    assert [path.name for path in EXAMPLES] == [
+        *("aircraft.yaml", "earthquakes.yaml", "faithful.yaml", "freeway.yaml", "machine.yaml")
+    ]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

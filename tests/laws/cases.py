@@ -1,5 +1,6 @@
 """One list of models; every law runs over all of them."""
 
+import functools
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -7,17 +8,22 @@ import numpy as np
 
 from streamem.em import (
     HMM,
+    LDS,
     Bernoulli,
+    Categorical,
     CompoundDirichlet,
     Exponential,
     Gamma,
     Gaussian,
     Geometric,
+    Kalman,
     LogNormal,
     Mixture,
     Multinomial,
     Observations,
+    Part,
     Poisson,
+    Product,
 )
 from streamem.em.observations import Span
 
@@ -46,6 +52,8 @@ class Case:
     def rows(self, count, seed=0):
         """Return observations that the model fits roughly, drawn from components far apart."""
         rng = np.random.default_rng([seed, self.columns])
+        if isinstance(self.model, (Kalman, LDS)):
+            return self.moving(count, rng)
         component = rng.integers(self.model.components, size=count)
         weight = rng.uniform(0.2, 3.0, size=count) if self.weighted else None
         sequence = None
@@ -62,6 +70,18 @@ class Case:
             values = np.where(rng.random(values.shape) < 0.2, np.nan, values)
         return Observations(values, weight, exposure, sequence)
 
+    def moving(self, count, rng):
+        """Return several sequences of something that moves, at irregular times."""
+        sequence = np.sort(rng.integers(self.sequences, size=count))
+        elapsed = rng.exponential(size=count) * (rng.random(count) < 0.9)
+        velocity = 0.3 * np.cumsum(rng.normal(size=(count, self.columns)), axis=0)
+        values = np.cumsum(velocity * elapsed[:, None], axis=0) if self.model.timed else 0.1 * velocity
+        values = values + rng.normal(size=values.shape) * np.linspace(0.5, 1.0, self.columns)
+        if self.missing:
+            values = np.where(rng.random(values.shape) < 0.2, np.nan, values)
+        weight = rng.uniform(0.2, 3.0, size=self.sequences)[sequence] if self.weighted else None
+        return Observations(values, weight, None, sequence, np.cumsum(elapsed) if self.model.timed else None)
+
     def order(self):
         """Return another order of the components, where the model has one."""
         there = np.arange(self.model.components)
@@ -73,34 +93,32 @@ class Case:
             return near
         return next((n for n in range(near, len(rows)) if rows.sequence[n] != rows.sequence[n - 1]), len(rows))
 
+    def reach(self, theta):
+        """Return how much of the state each column shows."""
+        return theta.observation if isinstance(self.model, LDS) else np.ones(1)
+
     def drawn(self, component, exposure, rng):
         """Return values of components whose parameters never change."""
-        shape = (self.model.components, self.columns)
-        still = np.random.default_rng(99)
-        if isinstance(self.model.family, Gaussian):
-            values = still.normal(scale=4.0, size=shape)[component]
-            values = values + rng.normal(size=values.shape) @ (np.eye(self.columns) + 0.4)
-            return np.exp(0.3 * values) if isinstance(self.model.family, LogNormal) else values
-        mean = still.uniform(0.05, 0.95, size=shape)
-        if isinstance(self.model.family, Gamma):
-            return rng.gamma(20.0 * mean[component]) / still.uniform(0.1, 10.0, size=shape)[component]
-        if isinstance(self.model.family, Multinomial):
-            trials = rng.integers(0, 40, size=len(component))
-            return rng.multinomial(trials, mean[component] / mean[component].sum(axis=1, keepdims=True)).astype(float)
-        if isinstance(self.model.family, CompoundDirichlet):
-            shares = rng.standard_gamma(8.0 * mean[component]) + 1e-300
-            return rng.multinomial(30, shares / shares.sum(axis=1, keepdims=True)).astype(float)
-        if not isinstance(self.model.family, Bernoulli):
-            mean = np.exp(6.0 * mean - 2.0)
-        return self.model.family.draw(mean[component] * exposure[:, None], rng)
+        return drawn(self.model.family, (self.model.components, self.columns), component, exposure, rng)
 
     def parameters(self, seed=0):
         """Return parameters fitted to other rows than `rows` gives by default."""
-        return self.model.start(self.rows(300 + 4 * self.columns, seed=seed + 1000), np.random.default_rng(seed))
+        return fitted(self, seed)
 
-    def support(self):
+    def support(self, theta):
         """Return points over all that a value can be, and their weights in a sum that is an integral over it."""
+        if isinstance(self.model, (Kalman, LDS)):
+            spread = np.sqrt(np.trace(theta.initial_covariance) + np.trace(theta.observation_covariance)) + 1.0
+            step = 0.5 * np.sqrt(theta.observation_covariance[0, 0])
+            wide = np.abs(theta.initial_mean).max() + 12.0 * spread * (1.0 + np.abs(self.reach(theta)).max())
+            points = np.linspace(-wide, wide, 2 * int(min(wide / step, 400_000)) + 1)
+            return points, np.full(len(points), points[1] - points[0])
         family = self.model.family
+        if isinstance(family, Product):
+            family = family.parts[0].family
+        if isinstance(family, Categorical):
+            count = len(family.categories) + family.other
+            return np.arange(float(count)), np.ones(count)
         if isinstance(family, Gaussian) and not isinstance(family, LogNormal):
             # the trapezoid rule over 120 standard deviations in steps of 0.02 is exact to rounding
             return np.linspace(-60.0, 60.0, 6001), np.full(6001, 0.02)
@@ -110,6 +128,46 @@ class Case:
         points = np.arange(2.0 if isinstance(family, Bernoulli) else 20_000.0)
         return points, np.ones(len(points))
 
+
+@functools.cache
+def fitted(case, seed):
+    """Return the parameters of `Case.parameters`; many laws ask for the same."""
+    return case.model.start(case.rows(300 + 4 * case.columns, seed=seed + 1000), np.random.default_rng(seed))
+
+
+def drawn(family, shape, component, exposure, rng):
+    """Return values of components whose parameters never change; `shape` is components and columns."""
+    still = np.random.default_rng(99)
+    if isinstance(family, Product):
+        shapes = [(shape[0], part.columns) for part in family.parts]
+        each = zip(family.parts, shapes, strict=True)
+        return np.hstack([drawn(part.family, its_shape, component, exposure, rng) for part, its_shape in each])
+    if isinstance(family, Gaussian):
+        values = still.normal(scale=4.0, size=shape)[component]
+        values = values + rng.normal(size=values.shape) @ (np.eye(shape[1]) + 0.4)
+        return np.exp(0.3 * values) if isinstance(family, LogNormal) else values
+    if isinstance(family, Categorical):
+        share = still.dirichlet(np.ones(len(family.categories) + family.other), size=shape)[component]
+        return (rng.random((*share.shape[:2], 1)) > share.cumsum(axis=2)[:, :, :-1]).sum(axis=2).astype(float)
+    mean = still.uniform(0.05, 0.95, size=shape)
+    if isinstance(family, Gamma):
+        return rng.gamma(20.0 * mean[component]) / still.uniform(0.1, 10.0, size=shape)[component]
+    if isinstance(family, Multinomial):
+        trials = rng.integers(0, 40, size=len(component))
+        return rng.multinomial(trials, mean[component] / mean[component].sum(axis=1, keepdims=True)).astype(float)
+    if isinstance(family, CompoundDirichlet):
+        shares = rng.standard_gamma(8.0 * mean[component]) + 1e-300
+        return rng.multinomial(30, shares / shares.sum(axis=1, keepdims=True)).astype(float)
+    if not isinstance(family, Bernoulli):
+        mean = np.exp(6.0 * mean - 2.0)
+    if not family.exposed:
+        exposure = np.ones(len(component))
+    return family.draw(mean[component] * exposure[:, None], rng)
+
+
+COLOURS = Categorical(categories=("red", "green", "blue", "grey"))
+
+MIXED = Product(parts=(Part(Gaussian(), columns=2), Part(Poisson()), Part(Bernoulli()), Part(COLOURS)))
 
 COVARIANCES = get_args(get_type_hints(Gaussian)["covariance"])
 
@@ -138,8 +196,29 @@ CASES = [
     for sequences in ("endless", "complete", "absorbing")
     for missing in (False, True)
 ] + [
+    Case(f"kalman-{dynamics}{'-missing-weighted' if missing else ''}",
+         Kalman(dynamics=dynamics, period=6 if dynamics == "seasonal" else 0), 2, missing, missing, sequences=4)
+    for dynamics in get_args(get_type_hints(Kalman)["dynamics"])
+    if dynamics != "seasonal"
+    for missing in (False, True)
+] + [
+    Case("kalman-complete-full", Kalman(sequences="complete", observation_covariance="full"), 2, sequences=4),
+    Case("lds", LDS(state_size=2), 3, sequences=5),
+    Case("lds-complete-missing-weighted", LDS(state_size=2, sequences="complete"), 3, True, True, sequences=6),
+    Case("lds-known-observation", LDS(observation=((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)), diagonal=("R",),
+                                      transition=((0.9, 0.1), (0.0, 0.8)), sequences="complete"), 3, sequences=6),
     Case("hmm-poisson-exposed", HMM(states=2, family=Poisson()), 2, exposed=True, sequences=3),
     Case("hmm-left-to-right", HMM(states=3, sequences="complete", transitions="left_to_right"), 2, sequences=9),
+    Case("categorical", Mixture(components=2, family=COLOURS), 4),
+    Case("categorical-other-missing-weighted",
+         Mixture(components=3, family=Categorical(categories=("on", "off"), other=True)), 6, True, True),
+    Case("hmm-categorical", HMM(states=2, family=COLOURS), 3, sequences=3),
+    Case("product", Mixture(components=2, family=MIXED), 5),
+    Case("product-missing-weighted", Mixture(components=2, family=MIXED), 5, True, True),
+    Case("product-exposed-missing-weighted", Mixture(components=2, family=MIXED), 5, True, True, exposed=True),
+    Case("product-with-multinomial-weighted", Mixture(components=2, family=Product(
+        parts=(Part(Gaussian(covariance="diagonal")), Part(Multinomial(), columns=3)))), 4, weighted=True),
+    Case("hmm-product-exposed", HMM(states=2, family=MIXED), 5, exposed=True, sequences=3),
     Case("multinomial", Mixture(components=2, family=Multinomial()), 5),
     Case("multinomial-weighted", Mixture(components=2, family=Multinomial()), 5, weighted=True),
     Case("compound_dirichlet", Mixture(components=2, family=CompoundDirichlet()), 5),
@@ -162,5 +241,8 @@ WHOLE = dict.fromkeys(
 
 def flat(parameters):
     """Return parameters as one vector, for comparing; without what belongs to the warm-up."""
-    parts = [getattr(parameters, one.name) for one in fields(parameters) if one.name not in PAST]
-    return np.concatenate([flat(part) if is_dataclass(part) else np.ravel(part) for part in parts])
+    if isinstance(parameters, tuple):
+        return np.concatenate([flat(part) for part in parameters])
+    if not is_dataclass(parameters):
+        return np.ravel(parameters)
+    return np.concatenate([flat(getattr(parameters, one.name)) for one in fields(parameters) if one.name not in PAST])

@@ -3,11 +3,13 @@
 import argparse
 import sys
 
-from tests.reproduce import certificate, chains, earthquakes, faithful, simulated
+from tests.reproduce import blood, certificate, chains, earthquakes, faithful, nile, simulated
 
 REPORTS = {
     "faithful": faithful.figures,
     "earthquakes": earthquakes.figures,
+    "blood": blood.figures,
+    "nile": nile.figures,
     "certificate": certificate.figures,
     "chains": chains.figures,
     "simulated": simulated.figures,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from streamem.em.families.bernoulli import Bernoulli
+from streamem.em.families.categorical import Categorical
 from streamem.em.families.compound_dirichlet import CompoundDirichlet
 from streamem.em.families.exponential import Exponential
 from streamem.em.families.family import Family, Parameters
@@ -12,10 +13,12 @@ from streamem.em.families.geometric import Geometric
 from streamem.em.families.log_normal import LogNormal
 from streamem.em.families.multinomial import Multinomial
 from streamem.em.families.poisson import Poisson
+from streamem.em.families.product import Part, Product
 
 __all__ = [
     "FAMILIES",
     "Bernoulli",
+    "Categorical",
     "CompoundDirichlet",
     "Exponential",
     "Family",
@@ -25,7 +28,9 @@ __all__ = [
     "LogNormal",
     "Multinomial",
     "Parameters",
+    "Part",
     "Poisson",
+    "Product",
 ]
 
 FAMILIES: dict[str, type[Any]] = {
@@ -36,6 +41,8 @@ FAMILIES: dict[str, type[Any]] = {
     "exponential": Exponential,
     "gamma": Gamma,
     "geometric": Geometric,
+    "categorical": Categorical,
     "multinomial": Multinomial,
     "compound_dirichlet": CompoundDirichlet,
+    "product": Product,
 }

@@ -81,7 +81,9 @@ def times(vector, blocks, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def filtered(log_density, density, initial, transition, leaving, bounds, known, state, alpha, ahead, log_likelihood, scale):  # type: ignore[no-untyped-def]
+def filtered(  # type: ignore[no-untyped-def]
+    log_density, density, initial, transition, leaving, bounds, known, state, alpha, ahead, log_likelihood, scale
+):
     """Filter every segment.
 
     Parameters
