@@ -20,7 +20,7 @@ from streamem.em.statistics import Sums
 
 __all__ = ["TrackerParameters", "TrackerStatistics", "guessed", "likeliest_noise", "tracker_from"]
 
-WIDE = 1e4
+WIDE = 1e2
 """A sequence begins anywhere: its first state has so many times the variance that the warm-up shows."""
 
 FAR = (18.0, 7.0)

@@ -169,6 +169,8 @@ COLOURS = Categorical(categories=("red", "green", "blue", "grey"))
 
 MIXED = Product(parts=(Part(Gaussian(), columns=2), Part(Poisson()), Part(Bernoulli()), Part(COLOURS)))
 
+SEASON = {"period": 6, "harmonics": 1}
+
 COVARIANCES = get_args(get_type_hints(Gaussian)["covariance"])
 
 CASES = [
@@ -197,9 +199,8 @@ CASES = [
     for missing in (False, True)
 ] + [
     Case(f"kalman-{dynamics}{'-missing-weighted' if missing else ''}",
-         Kalman(dynamics=dynamics, period=6 if dynamics == "seasonal" else 0), 2, missing, missing, sequences=4)
+         Kalman(dynamics=dynamics, **(SEASON if dynamics == "seasonal" else {})), 2, missing, missing, sequences=4)
     for dynamics in get_args(get_type_hints(Kalman)["dynamics"])
-    if dynamics != "seasonal"
     for missing in (False, True)
 ] + [
     Case("kalman-complete-full", Kalman(sequences="complete", observation_covariance="full"), 2, sequences=4),

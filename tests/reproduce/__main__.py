@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.reproduce import blood, certificate, chains, earthquakes, faithful, nile, simulated
+from tests.reproduce import blood, certificate, chains, combining, earthquakes, faithful, nile, simulated, trackers
 
 REPORTS = {
     "faithful": faithful.figures,
@@ -12,6 +12,8 @@ REPORTS = {
     "nile": nile.figures,
     "certificate": certificate.figures,
     "chains": chains.figures,
+    "trackers": trackers.figures,
+    "combining": combining.figures,
     "simulated": simulated.figures,
 }
 

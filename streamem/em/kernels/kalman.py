@@ -24,8 +24,12 @@ LOG_2_PI = np.log(2.0 * np.pi)
 
 
 @inlined
-def cholesky(F, k):  # type: ignore[no-untyped-def]
-    """Overwrite the lower half of the leading k x k of F by its factor, the diagonal inverted; return log det."""
+def cholesky(F, R, seen, k):  # type: ignore[no-untyped-def]
+    """Overwrite the lower half of the leading k x k of F by its factor, the diagonal inverted; return log det.
+
+    F is R, of the rows `seen`, and more. After a first state as wide as 1e16 R, rounding can say otherwise: where a
+    pivot is not above 0 that of R takes its place.
+    """
     log_det = 0.0
     for i in range(k):
         for j in range(i + 1):
@@ -33,6 +37,8 @@ def cholesky(F, k):  # type: ignore[no-untyped-def]
             for d in range(j):
                 total -= F[i, d] * F[j, d]
             if i == j:
+                if not total > 0.0:
+                    total = R[seen[i], seen[i]]
                 log_det += np.log(total)
                 F[i, i] = 1.0 / np.sqrt(total)
             else:
@@ -189,7 +195,7 @@ def filtered(  # type: ignore[no-untyped-def]
                         for j in range(n):
                             total += cross[a, j] * C[seen[b], j]
                         L[a, b] = total
-                log_det = cholesky(L, k)
+                log_det = cholesky(L, R, seen, k)
             for a in range(k):
                 solved[a] = error[a]
             solve(L, solved, k)

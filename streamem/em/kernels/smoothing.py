@@ -32,7 +32,7 @@ def imputed(C, R, precision, D, rest):  # type: ignore[no-untyped-def]
     for a in range(k):
         for b in range(a + 1):
             L[a, b] = R[seen[a], seen[b]]
-    cholesky(L, k)
+    cholesky(L, R, seen, k)
     for i in range(m):
         for a in range(k):
             column[a] = R[i, seen[a]]
