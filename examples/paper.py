@@ -220,7 +220,7 @@ def drawn(folder: Path, name: str, lines: dict[str, tuple[list[float], list[floa
     for (label, (along, losses)), colour in zip(lines.items(), ("#c1324f", "#2a9d8f", "#e09f3e"), strict=False):
         axes.plot(along, losses, "o-", markersize=3, linewidth=1.2, label=label, color=colour)
     axes.set(xlabel=x, ylabel=y, title=name)
-    if x.startswith("records"):
+    if x.startswith("records seen"):
         axes.set_xscale("symlog", linthresh=max(1.0, min(point for point in along if point) / 2))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -260,8 +260,8 @@ def main(folder: str = "out/paper") -> None:
         for records, moments, plain in found:
             print(f"{name:<32}{records:>12}{moments:>12.4f}{plain:>12.4f}")
         along = [float(records) for records, _, _ in found]
-        lines = {"complete-data moments": (along, [one for _, one, _ in found])}
-        lines["plain averages"] = (along, [one for _, _, one in found])
+        lost = [plain - moments for _, moments, plain in found]
+        lines = {"lost by plain averages": (along, lost)}
         drawn(target, f"combining {name}", lines, "records a worker", "held-out loss, nats a row")
 
 

@@ -122,6 +122,7 @@ class HMM:
         return self.sequences == "endless"
 
     sequential = True
+    averaging_power = 3.0
     timed = False
     combinable = ""
 

@@ -106,6 +106,7 @@ class Kalman:
     components = 1
     prior_records = 0.0
     sequential = True
+    averaging_power = 6.0
     timed = True
     exposed = False
     support = "a finite number"

@@ -157,6 +157,7 @@ class LDS:
     components = 1
     prior_records = 0.0
     sequential = True
+    averaging_power = 6.0
     timed = False
     exposed = False
     support = "a finite number"

@@ -70,6 +70,7 @@ class Mixture:
 
     carries = False
     sequential = False
+    averaging_power = 3.0
     timed = False
     combinable = ""
 

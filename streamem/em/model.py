@@ -70,6 +70,10 @@ class Model(Protocol):
         """Pseudo-rows that join the data at every update."""
 
     @property
+    def averaging_power(self) -> float:
+        """How soon the average of the parameters forgets its start; see `schedule.averaging_step`."""
+
+    @property
     def tells(self) -> Mapping[str, Kind]:
         """The columns of its posteriors, log-likelihood apart, in the order in which they are written."""
 

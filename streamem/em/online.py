@@ -224,7 +224,7 @@ class OnlineEM:
             span = span.and_rows(gamma * self.model.prior_records)
         moments = self.moments(old.parameters, span, update)
         parameters = self.model.maximize(moments.blend(statistics, gamma), old.parameters)
-        weight = averaging_step(old.weight_seen, seen, self.schedule.half_life_records)
+        weight = averaging_step(old.weight_seen, seen, self.schedule.half_life_records, self.model.averaging_power)
         averaged = blend_parameters(self.model, old.averaged, parameters, weight)
         certificate = old.certificate
         if self.certified:

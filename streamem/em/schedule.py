@@ -171,10 +171,12 @@ SCHEDULES: dict[str, type[Any]] = {
 }
 
 
-def averaging_step(seen: float, added: float, half_life: float | None) -> float:
-    """Return the weight of the newest parameters in the running average, max(1 - (m/(m+n))³, 1 - 2^(-n/H)).
+def averaging_step(seen: float, added: float, half_life: float | None, power: float = 3.0) -> float:
+    """Return the weight of the newest parameters in the running average, max(1 - (m/(m+n))^power, 1 - 2^(-n/H)).
 
-    Polyak and Ruppert's average with weights that grow as the square of time. The fourth power, which forgets the start
-    sooner, costs .003 to .005 nats a record at K=7 d=54; the second would keep a bad start too long.
+    Polyak and Ruppert's average, with weights that grow as a power of time. For mixtures the fourth, which forgets the
+    start sooner, costs .003 to .005 nats a record at K=7 d=54; the second would keep a bad start too long. Trackers
+    have few parameters, and EM creeps away from a bad start of theirs: after 50,000 records from 30 times off, q is 9 %
+    off with the third power, 4 % with the sixth.
     """
-    return at_least(-expm1(3.0 * log(seen / (seen + added))) if seen > 0.0 else 1.0, half_life, added)
+    return at_least(-expm1(power * log(seen / (seen + added))) if seen > 0.0 else 1.0, half_life, added)

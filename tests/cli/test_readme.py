@@ -83,7 +83,7 @@ def test_every_command_runs(clone, command):
         ["bash", "-c", rest], cwd=clone, env={**os.environ, "PATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    if command.startswith(("streamem show out/freeway", "streamem score")):
+    if command.startswith(("streamem show out/freeway", "streamem show out/machine", "streamem score")):
         shown = next(block for language, block in BLOCKS if language == "text" and done.stdout.split()[0] in block)
         assert alike(done.stdout, shown)
 

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from streamem.em import HMM, Carry, Constant, Gaussian, Observations, OnlineEM, Poisson, Snapshot
+from streamem.em import HMM, Carry, Categorical, Constant, Gaussian, Observations, OnlineEM, Poisson, Snapshot
 from streamem.em.chain import ChainParameters, stationary
 from streamem.em.families.gaussian import GaussianParameters
 from streamem.em.families.independent import IndependentParameters
@@ -208,9 +208,10 @@ def test_likelihood_posteriors_paths_and_one_step_of_em_are_those_of_hmmlearn(co
     peer.covars_ = {"spherical": each[:, 0], "tied": each[0]}.get(covariance, each)
     agree_with(peer, model, theta, rows)
     new = batch_em(model, theta, rows, iterations=1)[0]
-    peer.covars_prior, peer.covars_weight = -2.0 if covariance == "tied" else 0.0, 0.0
     peer.fit(values, LENGTHS)
     np.testing.assert_allclose(new.states.mean, peer.means_, rtol=1e-8, atol=1e-10)
+    learned = np.broadcast_to(peer._covars_, new.states.covariance.shape)
+    np.testing.assert_allclose(new.states.covariance, learned, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(new.initial, peer.startprob_, atol=1e-8)
     np.testing.assert_allclose(new.transition, peer.transmat_, atol=1e-8)
 
@@ -229,6 +230,25 @@ def test_counts_are_as_with_hmmlearn():
     new = batch_em(model, theta, rows, iterations=1)[0]
     peer.fit(values, LENGTHS)
     np.testing.assert_allclose(new.states.mean, peer.lambdas_, rtol=1e-8)
+    np.testing.assert_allclose(new.transition, peer.transmat_, atol=1e-8)
+
+
+def test_categories_are_as_with_hmmlearn():
+    model = HMM(states=2, sequences="complete", family=Categorical(categories=("red", "green", "blue")))
+    rng = np.random.default_rng(1)
+    values = np.where(np.repeat(rng.random(22) < 0.5, 5), rng.integers(2, size=110), rng.integers(1, 3, size=110))
+    values = values[:, None].astype(float)
+    rows = Observations(values, sequence=sequence_of(LENGTHS))
+    theta = model.start(rows, np.random.default_rng(0))
+    peer = as_peer(peers.CategoricalHMM, theta)
+    peer.params = "ste"
+    peer.n_features = 3
+    peer.emissionprob_ = theta.states.probability[:, 0]
+    values = values.astype(int)
+    agree_with(peer, model, theta, rows, values)
+    new = batch_em(model, theta, rows, iterations=1)[0]
+    peer.fit(values, LENGTHS)
+    np.testing.assert_allclose(new.states.probability[:, 0], peer.emissionprob_, atol=1e-8)
     np.testing.assert_allclose(new.transition, peer.transmat_, atol=1e-8)
 
 

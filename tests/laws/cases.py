@@ -63,7 +63,7 @@ class Case:
             component = component[np.maximum.accumulate(np.where(stays, 0, np.arange(count)))]
             if self.sequences:
                 sequence = np.sort(rng.integers(self.sequences, size=count))
-                weight = None if weight is None else weight[sequence]
+                weight = None if weight is None else rng.uniform(0.2, 3.0, size=self.sequences)[sequence]
         exposure = rng.uniform(0.5, 4.0, size=count) if self.exposed else None
         values = self.drawn(component, np.ones(count) if exposure is None else exposure, rng)
         if self.missing:
