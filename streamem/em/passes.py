@@ -81,7 +81,7 @@ def forward(
         A log-likelihood is not finite.
     """
     states, rows = log_density.shape
-    density, alpha, ahead = np.empty((3, rows, states))
+    density, alpha = np.empty((rows, states)), np.empty((rows, states))
     log_likelihood, scale = np.empty(rows), np.empty(rows)
     chain.relative_densities(log_density, density, log_likelihood)
     known, state = np.zeros(len(segments)), np.zeros((len(segments), states))
@@ -89,9 +89,9 @@ def forward(
         known, state = carried["known"], carried["state"]
     chain.filtered(
         log_density, density, parameters.initial, parameters.transition, ending, segments.bounds,
-        known, state, alpha, ahead, log_likelihood, scale,
+        known, state, alpha, log_likelihood, scale,
     )  # fmt: skip
     with np.errstate(divide="ignore"):
         log_likelihood += np.log(scale)
     check_finite(log_likelihood)
-    return Passes(parameters, segments, ending, log_density, alpha, ahead, log_likelihood, known, state)
+    return Passes(parameters, segments, ending, log_density, alpha, density, log_likelihood, known, state)

@@ -26,6 +26,12 @@ class Keys:
         How many keys are kept.
     idle_seconds : float or None
         A key leaves when the newest time is so much later than its own.
+    table, keys : dict
+        The slot of every key, and the key of every slot.
+    free : list of int
+        Slots that keys left.
+    seen, time : ndarray, shape (slots,)
+        The number of the last micro-batch with each key, -1 for none, and its last time.
 
     Examples
     --------
@@ -39,6 +45,7 @@ class Keys:
     most: int | None = None
     idle_seconds: float | None = None
     table: dict[object, int] = field(default_factory=dict)
+    keys: dict[int, object] = field(default_factory=dict)
     free: list[int] = field(default_factory=list)
     seen: Labels = field(default_factory=lambda: np.empty(0, np.intp))
     time: Array = field(default_factory=lambda: np.empty(0))
@@ -58,7 +65,9 @@ class Keys:
         keys = values.to_list()
         for key in dict.fromkeys(keys) if not self.table.keys() >= set(keys) else ():
             if key not in self.table:
-                self.table[key] = self.free.pop() if self.free else len(self.table)
+                slot = self.free.pop() if self.free else len(self.table)
+                self.table[key] = slot
+                self.keys[slot] = key
         slots = np.fromiter(map(self.table.__getitem__, keys), np.intp, len(keys))
         room = int(slots.max(initial=-1)) + 1
         if room > len(self.seen):
@@ -78,20 +87,21 @@ class Keys:
         newest : float or None
             The newest time seen, in seconds.
         """
-        taken = np.flatnonzero(self.seen >= 0)
         leaving = np.empty(0, np.intp)
+        if self.idle_seconds is None and (self.most is None or len(self.table) <= self.most):
+            return leaving
+        taken = np.flatnonzero(self.seen >= 0)
         if self.idle_seconds is not None and newest is not None:
             leaving = taken[self.time[taken] < newest - self.idle_seconds]
             taken = np.setdiff1d(taken, leaving)
         if self.most is not None and len(taken) > self.most:
             oldest = taken[np.lexsort((taken, self.seen[taken]))]
             leaving = np.concatenate([leaving, oldest[: len(taken) - self.most]])
-        if leaving.size:
-            gone = set(leaving.tolist())
-            self.table = {key: slot for key, slot in self.table.items() if slot not in gone}
-            self.seen[leaving] = -1
-            self.time[leaving] = -np.inf
-            self.free += sorted(gone, reverse=True)
+        for slot in sorted(leaving.tolist(), reverse=True):
+            del self.table[self.keys.pop(slot)]
+            self.free.append(slot)
+        self.seen[leaving] = -1
+        self.time[leaving] = -np.inf
         return leaving
 
     def state(self) -> State:
@@ -107,6 +117,7 @@ class Keys:
         keys = pl.read_ipc(io.BytesIO(state.blobs["keys"]))["key"].to_list()
         slots = state.arrays["slots"]
         self.table = dict(zip(keys, slots.tolist(), strict=True))
+        self.keys = dict(zip(slots.tolist(), keys, strict=True))
         self.free = state.arrays["free"].tolist()
         room = len(keys) + len(self.free)
         self.seen, self.time = np.full(room, -1), np.full(room, -np.inf)

@@ -195,6 +195,15 @@ def test_a_list_longer_than_the_header_has_columns_is_refused(tmp_path):
         write(sink, [pl.DataFrame({"x": [[1, 2]]})], state=state)
 
 
+def test_a_matrix_is_flattened_row_by_row_in_csv(tmp_path):
+    writer = FilesSink(path=str(tmp_path / "out.csv")).open(World(), None)
+    writer.write(pl.DataFrame({"n": [1, 2], "m": [[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]]}))
+    writer.flush(final=True)
+    writer.close()
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines == ["n,m.0.0,m.0.1,m.1.0,m.1.1", "1,1.0,2.0,3.0,4.0", "2,5.0,6.0,7.0,8.0"]
+
+
 def test_an_array_is_flattened_in_csv(tmp_path):
     sink = FilesSink(path=str(tmp_path / "a.csv"))
     write(sink, [pl.DataFrame({"x": [[1, 2]]}, schema={"x": pl.Array(pl.Int64, 2)})])

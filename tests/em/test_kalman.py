@@ -217,9 +217,9 @@ def test_any_cutting_and_interleaving_gives_the_same_posteriors(dynamics, timed)
         found = [carry.follow(model, theta, mixed[start:stop]) for start, stop in pairwise(bounds)]
         for name in ("mean", "covariance", "innovation"):
             together = np.concatenate([posterior.columns[name] for posterior in found])
-            np.testing.assert_allclose(together, whole.columns[name][original], rtol=1e-11, atol=1e-11)
+            np.testing.assert_allclose(together, whole.columns[name][original], rtol=1e-12, atol=1e-12)
         likelihood = np.concatenate([posterior.log_likelihood for posterior in found])
-        np.testing.assert_allclose(likelihood, whole.log_likelihood[original], rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(likelihood, whole.log_likelihood[original], rtol=1e-12, atol=1e-12)
 
 
 @each_dynamics

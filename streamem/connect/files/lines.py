@@ -83,7 +83,9 @@ class Lines:
                 raise ConfigError(tell(f"column {name}", found="a record in a field of CSV", wanted="a value", do=do))
             else:
                 columns.append(pl.col(name))
-        return frame.select(columns)
+        flat = frame.select(columns)
+        # a matrix was a list of lists
+        return self.flattened(flat) if any(isinstance(kind, (pl.List, pl.Array)) for kind in flat.dtypes) else flat
 
 
 def check_finite(frame: pl.DataFrame) -> None:

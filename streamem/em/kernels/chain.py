@@ -82,7 +82,7 @@ def times(vector, blocks, out):  # type: ignore[no-untyped-def]
 
 @compiled
 def filtered(  # type: ignore[no-untyped-def]
-    log_density, density, initial, transition, leaving, bounds, known, state, alpha, ahead, log_likelihood, scale
+    log_density, density, initial, transition, leaving, bounds, known, state, alpha, log_likelihood, scale
 ):
     """Filter every segment.
 
@@ -90,15 +90,15 @@ def filtered(  # type: ignore[no-untyped-def]
     ----------
     log_density : ndarray, shape (K, N)
     density : ndarray, shape (N, K)
-        Of `relative_densities`.
+        In: of `relative_densities`. Out: probabilities of the states given the rows before this one.
     initial, leaving : ndarray, shape (K,)
         Of the first state; of the end after each state, all 1 where nobody knows how a segment goes on.
     transition : ndarray, shape (K, K)
     bounds : ndarray of int, shape (S + 1,)
     known, state : ndarray, shapes (S,) and (S, K)
         Whether a segment goes on, and the filtered probabilities that it goes on from.
-    alpha, ahead : ndarray, shape (N, K)
-        Written: probabilities of the states given the rows up to this one, and up to the one before it.
+    alpha : ndarray, shape (N, K)
+        Written: probabilities of the states given the rows up to this one.
     log_likelihood : ndarray, shape (N,)
         In: the maxima of `relative_densities`. Out, but for the logarithm of `scale` that is still to be added: log
         p(row | rows before it), that of the end in the last row.
@@ -133,7 +133,7 @@ def filtered(  # type: ignore[no-untyped-def]
             for j in range(states):
                 before[j] *= inverse
                 alpha[t, j] = before[j]
-                ahead[t, j] = into[j]
+                density[t, j] = into[j]
         if bounds[s + 1] > bounds[s]:
             end = 0.0
             for j in range(states):
@@ -165,7 +165,7 @@ def smoothed(transition, initial, leaving, bounds, known, state, weight, alpha, 
     Parameters
     ----------
     transition, initial, leaving, bounds, known, state, alpha, ahead
-        Of `filtered`.
+        Of `filtered`; `ahead` is what it leaves in `density`.
     weight : ndarray, shape (S,)
         How much each segment counts.
     gamma : ndarray, shape (K, N)
