@@ -7,6 +7,7 @@ picture of each experiment is put into FOLDER (out/paper).
 The paper prints neither its true parameters nor the lengths of its sequences. Chosen here: absorbing chains of 10 steps
 on average, Kalman sequences of 10, 50 counts a row, true parameters and starts as in the code below; five draws of
 each. Mixtures are drawn in the shapes of the paper's data (Covertype, Fashion-MNIST), which are not here.
+It needs matplotlib and takes some minutes, most of them for the mixtures in 784 columns.
 """
 
 import sys

@@ -107,13 +107,17 @@ class Keys:
     def state(self) -> State:
         """Return the keys with their slots, and when each was seen."""
         slots = np.fromiter(self.table.values(), np.intp, len(self.table))
+        arrays = {"slots": slots, "seen": self.seen[slots], "time": self.time[slots], "free": np.array(self.free, int)}
+        if not self.table and not self.free:
+            return State(arrays=arrays)  # most pipelines have no key, and Arrow costs half a millisecond
         buffer = io.BytesIO()
         pl.DataFrame({"key": list(self.table)}).write_ipc(buffer)
-        arrays = {"slots": slots, "seen": self.seen[slots], "time": self.time[slots], "free": np.array(self.free, int)}
         return State(arrays=arrays, blobs={"keys": buffer.getvalue()})
 
     def restore(self, state: State) -> None:
         """Go on from `state`."""
+        if "keys" not in state.blobs:
+            return
         keys = pl.read_ipc(io.BytesIO(state.blobs["keys"]))["key"].to_list()
         slots = state.arrays["slots"]
         self.table = dict(zip(keys, slots.tolist(), strict=True))
