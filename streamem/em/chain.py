@@ -17,6 +17,7 @@ from streamem.em.observations import Array, Flags, Labels
 from streamem.errors import SnapshotError, tell
 
 __all__ = [
+    "RESTART",
     "ChainParameters",
     "ChainSpan",
     "ChainStatistics",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from streamem.em.chain import (
+    RESTART,
     ChainParameters,
     ChainSpan,
     ChainStatistics,
@@ -277,7 +278,7 @@ class HMM:
 
     def unit(self, weight: float) -> ChainSpan:
         """Return the span over which models are combined: one row of a chain that goes on, or one until its end."""
-        return ChainSpan(weight, weight)
+        return ChainSpan(weight, weight if self.sequences == "absorbing" else RESTART * weight)
 
     def usage(self, parameters: ChainParameters, span: ChainSpan) -> Usage:
         """Return how often the chain is where in `span`."""
@@ -287,8 +288,7 @@ class HMM:
             return Usage(initial, visits, visits)
         shares = stationary(parameters)
         if span.alive is None:
-            going_on = span.weight if span.weight == span.begun else span.weight - span.begun
-            return Usage(initial, span.weight * shares, going_on * shares)
+            return Usage(initial, span.weight * shares, (span.weight - span.begun) * shares)
         visits, departures = repeated(parameters, span.alive)
         # pseudo-rows are no sequences: they go where the chain is in the long run
         pseudo = span.weight - span.alive.sum()

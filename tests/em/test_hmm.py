@@ -12,6 +12,7 @@ from scipy.special import log_softmax
 
 from streamem.em import HMM, Carry, Categorical, Constant, Gaussian, Observations, OnlineEM, Poisson, Snapshot
 from streamem.em.chain import ChainParameters, stationary
+from streamem.em.combine import average, match
 from streamem.em.families.gaussian import GaussianParameters
 from streamem.em.families.independent import IndependentParameters
 from streamem.em.start import batch_em
@@ -322,8 +323,6 @@ def test_sampled_inertia_of_chains_is_unbiased():
 def test_absorbing_chains_trained_on_shards_combine_to_one_global_step():
     model, theta = HMM(states=3, sequences="absorbing"), parameters(3, leaving=0.15, columns=2)
     rows, _ = model.sample(theta, 200, np.random.default_rng(1))
-    from streamem.em.combine import average
-
     begun = parameters(3, leaving=0.1, columns=2, seed=4)
     shards = [rows[rows.sequence % 10 == shard] for shard in range(10)]
     local = [batch_em(model, begun, shard, iterations=1)[0] for shard in shards]
@@ -334,6 +333,33 @@ def test_absorbing_chains_trained_on_shards_combine_to_one_global_step():
     np.testing.assert_allclose(together.initial, step.initial, rtol=1e-12)
     np.testing.assert_allclose(together.states.mean, step.states.mean, rtol=1e-12)
     np.testing.assert_allclose(together.states.covariance, step.states.covariance, rtol=1e-11)
+
+
+def test_chains_that_learned_apart_combine_to_one_that_is_as_good_once_their_states_are_matched():
+    rng = np.random.default_rng(3)
+    truth = replace(parameters(4, columns=2, seed=3), initial=np.full(4, 0.25))
+    truth = replace(truth, transition=0.8 * np.eye(4) + 0.2 * truth.transition)
+    model = HMM(states=4)
+    rows, _ = model.sample(truth, 1, rng, np.array([25_000]))
+    apart = [model.start(rows[n : n + 4000], np.random.default_rng(n)) for n in range(0, 20_000, 4000)]
+    apart = [model.relabel(theta, rng.permutation(4)) for theta in apart]
+
+    def judged(theta):
+        return model.posterior(theta, rows[20_000:])[0].log_likelihood.mean()
+
+    matched = average(model, match(model, apart, [1.0] * 5), [1.0] * 5)
+    assert judged(matched) > max(map(judged, apart)) - 1e-3
+    assert judged(matched) > judged(truth) - 0.01
+    assert judged(average(model, apart, [1.0] * 5)) < judged(matched) - 0.1
+
+
+def test_states_that_look_alike_are_matched_by_how_they_follow_one_another():
+    twins = GaussianParameters(np.array([[0.0], [0.0], [9.0]]), np.ones((3, 1, 1)), np.ones(1))
+    transition = np.array([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.3, 0.0, 0.7]])
+    theta = ChainParameters(np.full(3, 1 / 3), transition, np.zeros(3), twins)
+    model = HMM(states=3)
+    one, other = match(model, [theta, model.relabel(theta, np.array([1, 0, 2]))], [1.0, 1.0])
+    np.testing.assert_array_equal(one.transition, other.transition)
 
 
 def test_a_learner_of_an_endless_stream_goes_on_along_every_key():
