@@ -15,15 +15,22 @@ def main() -> int:
     parser.add_argument("--sink", choices=["files"], default="files")
     parser.add_argument("--times", type=int, default=200, help="how many kills")
     parser.add_argument("--seed", type=int, default=1, help="of the order of the points and of the random times")
+    parser.add_argument("--pipeline", action="append", help="regimes, machine or aircraft; by default all of them")
     arguments = parser.parse_args()
 
     from tests.kill.campaign import RANDOM, campaign
     from tests.kill.child import PHASES
+    from tests.kill.scenario import SCENARIOS
 
+    names = arguments.pipeline or SCENARIOS
+    if unknown := set(names) - set(SCENARIOS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     with tempfile.TemporaryDirectory() as folder:
-        report = campaign(Path(folder), arguments.times, arguments.seed)
+        report = campaign(Path(folder), arguments.times, arguments.seed, names)
     for phase in (*PHASES, RANDOM):
         print(f"killed, {phase:<22} {report.kills[phase]:>5}")
+    for name, count in report.by_pipeline.items():
+        print(f"{'kills of ' + name:<30} {count:>5}")
     print(f"{'kills in all':<30} {report.kills.total():>5}")
     print(f"{'runs compared':<30} {report.runs:>5}")
     for name in ("lost", "repeated"):

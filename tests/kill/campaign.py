@@ -7,15 +7,16 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from streamem.connect.files.framing import csv_records
-from streamem.em import AnomalyRank, Mixture, Observations, OnlineEM
+from streamem.em import HMM, AnomalyRank, Kalman, Mixture, Observations, OnlineEM
 from tests.kill.child import PHASES, start
-from tests.kill.scenario import RECORDS, outputs, parameters, write_scenario
+from tests.kill.scenario import RECORDS, SCENARIOS, outputs, parameters, write_scenario
 
 RANDOM = "random time"
 
@@ -26,8 +27,8 @@ class Report:
 
     Parameters
     ----------
-    kills : Counter
-        By phase.
+    kills, by_pipeline : Counter
+        By phase, and by pipeline.
     runs : int
         Pipelines that ran from the beginning to the end, each over several kills.
     lost, repeated : int
@@ -37,6 +38,7 @@ class Report:
     """
 
     kills: Counter = field(default_factory=Counter)
+    by_pipeline: Counter = field(default_factory=Counter)
     runs: int = 0
     lost: int = 0
     repeated: int = 0
@@ -54,9 +56,10 @@ def warm() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(600, 2)) + rng.choice([-5.0, 5.0], size=(600, 1))
     rows[::50, 1] = np.nan
-    learner = OnlineEM(Mixture(components=3), warmup_records=300)
-    for posterior in learner.update(Observations(rows)) + learner.update(Observations(rows)):
-        AnomalyRank().rank(posterior.log_likelihood, np.isnan(rows))
+    for model in (Mixture(components=3), HMM(states=3), Kalman(gate_sigma=20.0, horizon_seconds=10.0)):
+        learner = OnlineEM(model, warmup_records=300)
+        for posterior in learner.update(Observations(rows)) + learner.update(Observations(rows)):
+            AnomalyRank().rank(posterior.log_likelihood, np.isnan(rows))
 
 
 def finished(child: int) -> bool:
@@ -81,25 +84,33 @@ def killed_once(file: Path, phase: str, rng: random.Random, seconds: float) -> b
     return finished(start(file, phase, rng.randint(1, 4)))
 
 
-def campaign(folder: Path, times: int, seed: int) -> Report:
-    """Kill the pipeline so many times, half of them at named points, and compare what is left."""
+def campaign(folder: Path, times: int, seed: int, names: Sequence[str] = SCENARIOS) -> Report:
+    """Kill the pipelines so many times in all, half of them at named points, and compare what is left."""
     warm()
     rng, report = random.Random(seed), Report()
-    reference = write_scenario(folder / "undisturbed")
+    # as many of each named point as there are, then random times
+    points = [PHASES[n % len(PHASES)] for n in range(times // 2)] + [RANDOM] * (times - times // 2)
+    rng.shuffle(points)
+    for index, name in enumerate(names):
+        kill(folder / name, name, points[index :: len(names)], rng, report)
+    return report
+
+
+def kill(folder: Path, name: str, points: list[str], rng: random.Random, report: Report) -> None:
+    """Kill one of the pipelines at these points, and add to the report what is left."""
+    reference = write_scenario(folder / "undisturbed", name)
     begin = time.monotonic()
     assert finished(start(reference)), "the undisturbed run was killed"
     seconds = time.monotonic() - begin
     expected, bits = outputs(reference.parent), parameters(reference.parent)
-    # as many of each named point as there are, then random times
-    points = [PHASES[n % len(PHASES)] for n in range(times // 2)] + [RANDOM] * (times - times // 2)
-    rng.shuffle(points)
     while points:
-        file = write_scenario(folder / f"run-{report.runs}")
+        file = write_scenario(folder / f"run-{report.runs}", name)
         # up to eight kills a run, then it may come to its end
         for _ in range(min(8, len(points))):
             ended = killed_once(file, points[-1], rng, seconds)
             if not ended:
                 report.kills[points.pop()] += 1
+                report.by_pipeline[name] += 1
             elif points:
                 # this point does not come any more in this run; another run will meet it
                 points.insert(0, points.pop())
@@ -107,7 +118,6 @@ def campaign(folder: Path, times: int, seed: int) -> Report:
         assert finished(start(file)), "a run without a kill was killed"
         compare(file.parent, expected, bits, report)
         shutil.rmtree(file.parent)
-    return report
 
 
 def compare(folder: Path, expected: dict[str, bytes], bits: bytes, report: Report) -> None:
@@ -117,7 +127,8 @@ def compare(folder: Path, expected: dict[str, bytes], bits: bytes, report: Repor
     report.outputs += sum(found.get(name) != expected.get(name) for name in {*found, *expected})
     report.parameters += parameters(folder) != bits
     seen = Counter(json.loads(line)["id"] for line in found["posteriors.ndjson"].splitlines())
-    dead = Counter(int(json.loads(line)["value"].split(",")[0]) for line in found["dead_letters.ndjson"].splitlines())
+    letters = found.get("dead_letters.ndjson", b"").splitlines()
+    dead = Counter(int(json.loads(line)["value"].split(",")[0]) for line in letters)
     everything = seen + dead
     report.lost += sum(n not in everything for n in range(RECORDS))
     report.repeated += sum(count > 1 for count in everything.values())
