@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from streamem.em import AnomalyRank, Gaussian, Mixture, Observations, OnlineEM, SampledInertia, Snapshot, combine
+from streamem.em import (
+    HMM,
+    LDS,
+    AnomalyRank,
+    Gaussian,
+    Kalman,
+    Mixture,
+    Observations,
+    OnlineEM,
+    SampledInertia,
+    Snapshot,
+    combine,
+)
 from streamem.em.certificate import Certificate, certify
 from streamem.em.online import default_warmup
 from streamem.errors import ConfigError, ModelError, SnapshotError
@@ -207,6 +219,21 @@ def test_the_bits_do_not_depend_on_where_arrays_lie_in_memory(covariance):
     for _ in range(100):
         one, told = learner(model=Mixture(components=2, family=Gaussian(covariance=covariance)), warmup_records=150), []
         for start in range(0, 600, 100):
+            kept = [*kept[-5:], bytearray(int(layout.integers(1, 9000)))]
+            told += one.update(Observations(stream.values[start : start + 100].copy()))
+        found.add(b"".join(np.ascontiguousarray(posterior.log_likelihood).tobytes() for posterior in told))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("model", [HMM(states=3), HMM(states=4), HMM(states=5), Kalman(), LDS(state_size=3)], ids=repr)
+def test_nor_do_those_of_chains_and_trackers(model):
+    layout, stream = np.random.default_rng(0), rows(600)
+    begun = OnlineEM(model, warmup_records=300)
+    begun.update(stream[:300])
+    found, kept = set(), []
+    for _ in range(200):
+        one, told = OnlineEM(model, start=begun.snapshot), []
+        for start in range(300, 600, 100):
             kept = [*kept[-5:], bytearray(int(layout.integers(1, 9000)))]
             told += one.update(Observations(stream.values[start : start + 100].copy()))
         found.add(b"".join(np.ascontiguousarray(posterior.log_likelihood).tobytes() for posterior in told))

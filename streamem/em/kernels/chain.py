@@ -120,9 +120,10 @@ def filtered(  # type: ignore[no-untyped-def]
                     for i in range(states):
                         before[i] = state[s, i]
                 times(before, forwards, fours)
-            total = 0.0
             for j in range(states):
                 before[j] = into[j] * density[t, j]
+            total = 0.0
+            for j in range(states):
                 total += before[j]
             if total > SMALL:
                 scale[t] = total
@@ -149,9 +150,10 @@ def in_logarithms(log_density, into, alpha):  # type: ignore[no-untyped-def]
     for j in range(states):
         alpha[j] = np.log(into[j]) + log_density[j]
         highest = max(highest, alpha[j])
-    total = 0.0
     for j in range(states):
         alpha[j] = np.exp(alpha[j] - highest) if alpha[j] > -np.inf else 0.0
+    total = 0.0
+    for j in range(states):
         total += alpha[j]
     for j in range(states):
         alpha[j] /= total
@@ -187,9 +189,10 @@ def smoothed(transition, initial, leaving, bounds, known, state, weight, alpha, 
         if stop == start:
             continue
         w = weight[s]
-        total = 0.0
         for j in range(states):
             now[j] = alpha[stop - 1, j] * leaving[j]
+        total = 0.0
+        for j in range(states):
             total += now[j]
         for j in range(states):
             now[j] /= total
