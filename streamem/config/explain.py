@@ -115,7 +115,7 @@ def _named(head: str, document: Document, place: Place) -> Place:
     if document.at(dotted) is not None:
         return dotted
     inside = document.at(place)
-    name = head.rpartition(".")[2].split(" ")[0]
+    name = head.rpartition(".")[2].rpartition(": ")[2].split(" ")[0]
     return (*place, name) if isinstance(inside, dict) and name in inside else place
 
 

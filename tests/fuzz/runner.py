@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamem.cli as cli
-from tests.fuzz import files, records, settings, states
+from tests.fuzz import files, records, sequences, settings, states
 from tests.fuzz.place import Attempt, Place
 
-KINDS = {kind.__name__: kind for module in (settings, records, files, states) for kind in module.KINDS}
+KINDS = {kind.__name__: kind for module in (settings, records, files, states, sequences) for kind in module.KINDS}
 
 
 @dataclass

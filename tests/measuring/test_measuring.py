@@ -13,7 +13,7 @@ from tests.reproduce import certificate, faithful, simulated
 def test_every_kind_of_bad_input_ends_as_expected(tmp_path):
     report = fuzz(tmp_path, inputs=2 * len(KINDS), seed=7)
     assert set(report.inputs) == set(KINDS)
-    assert len(KINDS) > 90
+    assert len(KINDS) > 115
     assert report.deviations == []
     assert report.holds
 
