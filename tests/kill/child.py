@@ -94,15 +94,20 @@ def run(file: Path, phase: str | None = None, times: int = 1) -> None:
 
 def start(file: Path, phase: str | None = None, times: int = 1) -> int:
     """Fork a process that runs the pipeline; return its id."""
+    return forked(file.parent, lambda: run(file, phase, times))
+
+
+def forked(folder: Path, work: Callable[[], Any]) -> int:
+    """Fork a process that does some work, and tells what it says to a file in a folder; return its id."""
     child = os.fork()
     if child:
         return child
     status = 1
     try:
-        descriptor = os.open(file.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        descriptor = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-        run(file, phase, times)
+        work()
         status = 0
     except BaseException:
         import traceback
