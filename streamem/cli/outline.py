@@ -63,11 +63,13 @@ def _told(part: Any) -> str:
         default = one.default if one.default_factory is MISSING else one.default_factory()
         if one.name not in ("type", "name") and value != default:
             said.append(f"{one.name}={_short(value)}")
-    name = getattr(part, "name", None)
-    return " ".join(filter(None, [part.type, name if name != part.type else None, *said]))
+    kind, name = (getattr(part, one, None) for one in ("type", "name"))
+    return " ".join(filter(None, [kind, name if name != kind else None, *said]))
 
 
 def _short(value: Any) -> str:
-    if hasattr(value, "type"):
+    from dataclasses import is_dataclass
+
+    if is_dataclass(value):
         return f"({_told(value)})"
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return ",".join(map(_short, value)) if isinstance(value, list | tuple) else str(value)

@@ -9,9 +9,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from streamem.em import Snapshot
+from streamem.em import Categorical, Snapshot
+from streamem.em.families import Family
 from streamem.errors import ConfigError, SnapshotError, nearest, tell
 from streamem.stream.checkpoint import read_checkpoint
+from streamem.stream.operators.categories import over
 from streamem.stream.operators.posteriors import unpack
 
 __all__ = ["from_checkpoint", "portrait"]
@@ -22,6 +24,8 @@ BROADEST = 100_000
 
 def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) -> Group:
     """Return shares, means and standard deviations of the components, and the counters.
+
+    A category column has the likeliest category and its probability in their place.
 
     Parameters
     ----------
@@ -35,30 +39,43 @@ def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) ->
     features = [str(name) for name in record.get("features") or range(snapshot.columns)]
     components = summary["components"]
     if "mean" in components[0]:
-        table = _broad(components, features)
+        families = [family for _, family in over(snapshot.model, len(features))]
+        table = _broad(components, features, families)
         if Measurement.get(console, console.options.update(max_width=BROADEST), table).maximum > console.width:
-            table = _long(components, features)
+            table = _long(components, features, families)
     else:
         table = _noises(components[0], features)
     return Group(Text(_title(snapshot, record), style="bold"), "", table, "", _counters(snapshot, summary))
 
 
-def _broad(components: Sequence[Mapping[str, Any]], features: Sequence[str]) -> Table:
+Families = Sequence[Family | None]
+
+
+def _broad(components: Sequence[Mapping[str, Any]], features: Sequence[str], families: Families) -> Table:
     table = _table(*_named(components[0]), *features)
     for one in components:
-        cells = [f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(one["mean"], one["sd"], strict=True)]
-        table.add_row(*_label(one), *cells)
+        cells = [_told(*each) for each in zip(families, one["mean"], one["sd"], strict=True)]
+        table.add_row(*_label(one), *(f"{middle} ± {around}" if around else middle for middle, around in cells))
     return table
 
 
-def _long(components: Sequence[Mapping[str, Any]], features: Sequence[str]) -> Table:
+def _long(components: Sequence[Mapping[str, Any]], features: Sequence[str], families: Families) -> Table:
     table = _table(*_named(components[0]), "feature", "mean", "sd")
     for one in components:
         label = _label(one)
-        for feature, mean, sd in zip(features, one["mean"], one["sd"], strict=True):
-            table.add_row(*label, feature, f"{mean:.4g}", f"{sd:.3g}")
+        for feature, *each in zip(features, families, one["mean"], one["sd"], strict=True):
+            table.add_row(*label, feature, *_told(*each))
             label = [""] * len(label)
     return table
+
+
+def _told(family: Family | None, mean: float, sd: float) -> tuple[str, str]:
+    """Return mean and standard deviation as text; of categories the likeliest with its probability, and nothing."""
+    if not isinstance(family, Categorical):
+        return f"{mean:.4g}", f"{sd:.3g}"
+    names, number = family.categories, int(mean)
+    likeliest = names[number] if number < len(names) else "other" if names else f"category {number}"
+    return f"{likeliest} {_percent(1.0 - sd)}", ""
 
 
 def _noises(one: Mapping[str, Any], features: Sequence[str]) -> Table:

@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from streamem.em import Snapshot
+from streamem.em import Categorical, Snapshot
+from streamem.em.families import Family, Product
 from streamem.em.model import Model
 from streamem.errors import ConfigError, ConnectError, SnapshotError, StreamemError, nearest, tell
 from streamem.stream.batch import Position
 
-__all__ = ["check_features", "check_model", "read_snapshot", "snapshot_frame"]
+__all__ = ["check_features", "check_model", "named", "names_of", "read_snapshot", "snapshot_frame"]
 
 _FORMAT = "streamem.snapshot/1"
 _WANTED = "a snapshot that streamem wrote: JSON, or NDJSON with one snapshot a line"
@@ -156,8 +158,11 @@ def check_features(record: Mapping[str, Any], features: Sequence[str], place: st
 
 
 def check_model(snapshot: Snapshot, model: Model, features: Sequence[str], place: str) -> None:
-    """Refuse a snapshot of another model, or over another number of columns, with a SnapshotError."""
-    if snapshot.model != model or snapshot.columns != len(features):
+    """Refuse a snapshot of another model, or over another number of columns, with a SnapshotError.
+
+    Where the model names no categories the snapshot may have learned names.
+    """
+    if snapshot.model != named(model, names_of(snapshot.model)) or snapshot.columns != len(features):
         raise SnapshotError(
             tell(
                 place,
@@ -166,6 +171,36 @@ def check_model(snapshot: Snapshot, model: Model, features: Sequence[str], place
                 do="set the model as the snapshot has it, or give another snapshot",
             )
         )
+
+
+def names_of(model: Model) -> tuple[tuple[str, ...], ...]:
+    """Return the names of the categories in each part, () for none."""
+    family = getattr(model, "family", None)
+    parts = [part.family for part in family.parts] if isinstance(family, Product) else [family]
+    return tuple(part.categories if isinstance(part, Categorical) else () for part in parts)
+
+
+def named(model: Any, names: Sequence[tuple[str, ...]]) -> Any:
+    """Return the model with the names of categories in each part, where it has none and there are at least two.
+
+    Examples
+    --------
+    >>> from streamem.em import Mixture
+    >>> named(Mixture(family=Categorical()), [("red", "blue")]).family.categories
+    ('red', 'blue')
+    """
+
+    def with_names(family: Family, number: int) -> Family:
+        mine = names[number] if number < len(names) else ()
+        if not isinstance(family, Categorical) or family.categories or len(mine) < 2:
+            return family
+        return replace(family, categories=mine)
+
+    family = getattr(model, "family", None)
+    if isinstance(family, Product):
+        parts = [replace(part, family=with_names(part.family, number)) for number, part in enumerate(family.parts)]
+        return replace(model, family=replace(family, parts=tuple(parts)))
+    return replace(model, family=with_names(family, 0)) if isinstance(family, Categorical) else model
 
 
 def snapshot_frame(

@@ -19,7 +19,7 @@ from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.em.statistics import Sums
 from streamem.errors import ConfigError, ModelError, SnapshotError, tell
 
-__all__ = ["Categorical", "CategoricalParameters", "CategoricalStatistics", "encode", "learned"]
+__all__ = ["MOST", "Categorical", "CategoricalParameters", "CategoricalStatistics", "learned", "listed"]
 
 FLOOR = 1e-9
 """No probability falls below this share of 1/C, so that every log is finite."""
@@ -123,8 +123,7 @@ class Categorical:
         """What a value must be, in words, for messages."""
         if not self.categories or self.other:
             return "a category, or its number: a whole number of at least 0"
-        names = ", ".join(self.categories[:SHOWN]) + (", ..." if len(self.categories) > SHOWN else "")
-        return f"one of {names}, or its number from 0 to {len(self.categories) - 1}"
+        return f"one of {listed(self.categories)}, or its number from 0 to {len(self.categories) - 1}"
 
     def free_parameters(self, components: int, columns: int) -> int:
         """Return how many numbers are learned; two categories are taken to be there while none is named."""
@@ -375,6 +374,11 @@ def above_floor(share: Array) -> Array:
     return share
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return the names of categories as they stand in a message."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
 def learned(names: Sequence[str], values: Iterable[str | None]) -> tuple[str, ...]:
     """Return the names of categories with the new ones of `values` behind them, in order of their first appearance.
 
@@ -384,19 +388,3 @@ def learned(names: Sequence[str], values: Iterable[str | None]) -> tuple[str, ..
     ('free', 'jam', 'dense')
     """
     return tuple(name for name in dict.fromkeys([*names, *values]) if name is not None)
-
-
-def encode(names: Sequence[str], values: Sequence[str | None]) -> Array:
-    """Return the numbers of categories, shape (N,): NaN for None, and for an unknown one the number after the last.
-
-    That number is `other` in a family that has it; in one that has not `wrong` refuses it.
-
-    Examples
-    --------
-    >>> encode(("free", "jam"), ["jam", None, "closed", "free"]).tolist()
-    [1.0, nan, 2.0, 0.0]
-    """
-    numbers: dict[str | None, float] = {name: float(number) for number, name in enumerate(names)}
-    numbers[None] = np.nan
-    unknown = float(len(names))
-    return np.fromiter((numbers.get(value, unknown) for value in values), float, count=len(values))

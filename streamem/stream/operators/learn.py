@@ -1,7 +1,7 @@
 """A model that learns from every micro-batch, and gives every record its posterior."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import polars as pl
@@ -22,7 +22,7 @@ from streamem.stream.operators.posteriors import (
     unpack,
 )
 from streamem.stream.protocol import Columns, State
-from streamem.stream.snapshots import check_features, check_model, read_snapshot
+from streamem.stream.snapshots import check_features, check_model, named, read_snapshot
 
 __all__ = ["Learn", "LearnStep"]
 
@@ -47,8 +47,9 @@ class Learn:
         and ``NAME.probabilities``, or ``NAME.mean`` and ``NAME.covariance``), ``NAME.log_likelihood``,
         ``NAME.anomaly``, ``NAME.warmup``.
     features : list of str
-        Numeric columns, in the order of the model's dimensions. Null and NaN are missing values; a value that the
-        family cannot give rise to, such as an infinite or a negative count, makes a bad record.
+        Numeric columns, in the order of the model's dimensions; for the family categorical text too, for bernoulli
+        true and false. Null and NaN are missing values; a value that the family cannot give rise to, such as an
+        infinite or a negative count, makes a bad record. Categories without names get those of the warm-up.
     model : Model
         What is learned, one of `streamem.em.MODELS`.
     schedule : Schedule
@@ -117,8 +118,7 @@ class Learn:
         Raises ConfigError for columns that are not there or not numbers, SnapshotError for a `start_from` of another
         model or other features.
         """
-        inputs = self.inputs(columns)
-        inputs.check(schema)
+        inputs = self.inputs(columns).opened(schema)
         check_keys(self, columns)
         for setting, least in _LEAST.items():
             at_least(f"{self.name}.{setting}", getattr(self, setting), least)
@@ -128,6 +128,7 @@ class Learn:
             place = f"{self.name}.start_from {self.start_from}"
             check_features(record, self.features, place)
             check_model(start, self.model, self.features, place)
+            inputs = inputs.of(start.model, place)
         return LearnStep(self, inputs, extended(schema, self.name, self.model, warmup=True), start)
 
 
@@ -146,7 +147,7 @@ class LearnStep:
     def _begin(self, start: Snapshot | None) -> OnlineEM:
         learn = self._learn
         return OnlineEM(
-            learn.model,
+            self.inputs.model,
             schedule=learn.schedule,
             warmup_records=learn.warmup_records,
             seed=learn.seed,
@@ -167,6 +168,8 @@ class LearnStep:
 
     def process(self, batch: Batch) -> list[Batch]:
         """Return the batches that leave, each with its posteriors, and learn from this one."""
+        if self.inputs.texts.learning:
+            self._learn_names(batch)
         batch, observations = self.inputs.observe(batch)
         posteriors: list[Posterior] = []
         for number, rows in zip(batch.numbers, batch.rows(), strict=True):
@@ -180,10 +183,37 @@ class LearnStep:
         self._held = taken if self._learner.holding else []
         return [] if self._learner.holding else self._leave(taken, posteriors)
 
+    def _learn_names(self, batch: Batch) -> None:
+        """Learn the names of categories from the rows of a batch that join the warm-up, and from no others.
+
+        With the last of them the model gets the names, so that later rows with others are bad records.
+        """
+        inputs, learner = self.inputs, self._learner
+        good, _ = replace(inputs, texts=inputs.texts.learned(batch.frame)).observe(batch)
+        warmup = learner.warmup(len(inputs.features))
+        stop = warmup - sum(len(observations) for _, observations in self._held)
+        complete = good.frame.height >= stop
+        if complete and learner.model.sequential and not learner.model.carries:  # such sequences are not cut
+            stop = next(rows.stop for rows in good.rows() if rows.stop >= stop)
+        texts = inputs.texts.learned(good.frame[:stop])
+        if complete:
+            model, texts = named(inputs.model, texts.names), texts.settled(inputs.operator)
+            learner.model, learner.warmup_records = model, warmup  # by itself a model with names takes another warm-up
+            inputs = replace(inputs, model=model)
+        self.inputs = replace(inputs, texts=texts)
+
     def _named(self, error: ModelError) -> str:
-        """Return what went wrong with the features' names: the mathematics knows columns by number only."""
-        features = self._learn.features
-        return re.sub(r"column (\d+) of the features", lambda found: f"feature {features[int(found[1])]}", str(error))
+        """Return what went wrong with the features' names: the mathematics knows columns and categories by number."""
+        features, texts = self._learn.features, self.inputs.texts
+
+        def told(found: re.Match[str]) -> str:
+            feature = features[int(found[1])]
+            if found[2] is None:
+                return f"feature {feature}"
+            category = repr(texts.names[texts.parts[feature]][int(found[2])]) if feature in texts.parts else found[2]
+            return f"feature {feature}: found {category} in all"
+
+        return re.sub(r"column (\d+) of the features(?:: found (\S+) in all)?", told, str(error))
 
     def _posteriors(self, observations: Observations) -> list[Posterior]:
         if len(observations) == 0:
@@ -245,6 +275,8 @@ class LearnStep:
         restore_keys(self._keys, state)
         if "snapshot" in state.values:
             snapshot = Snapshot.from_arrays(*unpack(state, "snapshot"))
-            check_model(snapshot, self._learn.model, self._learn.features, f"{self._learn.name}, checkpoint")
+            place = f"{self._learn.name}, checkpoint"
+            check_model(snapshot, self._learn.model, self._learn.features, place)
+            self.inputs = self.inputs.of(snapshot.model, place)
             self._learner = self._begin(snapshot)
             self._learner.carry = Carry.from_arrays(*unpack(state, "carry"))

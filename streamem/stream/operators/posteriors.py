@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from streamem.em import AnomalyRank, Observations, Posterior
+from streamem.em import AnomalyRank, Categorical, Observations, Posterior
 from streamem.em.model import Model
 from streamem.em.posterior import Kind
 from streamem.errors import ConfigError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import columns_exist
 from streamem.stream.keys import Keys
+from streamem.stream.operators.categories import Texts, over, texts_of
 from streamem.stream.protocol import Columns, State
 from streamem.stream.times import seconds
 
@@ -23,32 +24,31 @@ LEAST_WINDOW = 100
 """The smallest window that an anomaly is ranked in: below that many records a rank says nothing."""
 
 
-def check_numeric(columns: Sequence[str], schema: pl.Schema, place: str) -> None:
-    """Refuse columns that are not there or are not numbers.
+def check_features(columns: Sequence[str], schema: pl.Schema, place: str) -> None:
+    """Refuse no columns, columns that are not there, and one that is named twice.
 
     Raises
     ------
     ConfigError
-        With the nearest right name, or the type that was found.
+        With the nearest right name.
     """
     if not columns:
         raise ConfigError(tell(place, found="no columns", wanted="at least one", do="name the columns to learn from"))
     columns_exist(place, columns, schema.names())
-    for column in columns:
-        if not schema[column].is_numeric():
-            raise ConfigError(
-                tell(
-                    place,
-                    found=f"{column!r} of type {schema[column]}",
-                    wanted="numbers",
-                    do=f"leave it out, or make a number of it: transform with CAST({column} AS DOUBLE)",
-                )
-            )
     doubled = {column for column in columns if list(columns).count(column) > 1}
     if doubled:
         raise ConfigError(
             tell(place, found=f"{min(doubled)!r} twice", wanted="each column once", do="take one of them out")
         )
+
+
+def check_numeric(column: str, schema: pl.Schema, place: str) -> None:
+    """Refuse a column that is not there or is not numbers, with a ConfigError."""
+    columns_exist(place, [column], schema.names())
+    if not schema[column].is_numeric():
+        found, wanted = f"{column!r} of type {schema[column]}", "numbers"
+        do = f"leave it out, or make a number of it: transform with CAST({column} AS DOUBLE)"
+        raise ConfigError(tell(place, found=found, wanted=wanted, do=do))
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Inputs:
         The key that tells sequences apart, and the time.
     idle_ttl_ms : int or None
         After how long a key leaves.
+    texts : Texts
+        The features that are text; none before `opened` has looked.
     """
 
     operator: str
@@ -76,27 +78,41 @@ class Inputs:
     exposure: str | None = None
     columns: Columns = field(default_factory=Columns)
     idle_ttl_ms: int | None = None
+    texts: Texts = field(default_factory=Texts)
 
     @property
     def numbers(self) -> frozenset[str]:
-        """All of these columns."""
-        return frozenset([*self.features, *(column for column in (self.weight, self.exposure) if column is not None)])
+        """All of these columns but the categories, which may be text."""
+        each = zip(self.features, over(self.model, len(self.features)), strict=True)
+        features = [feature for feature, (_, family) in each if not isinstance(family, Categorical)]
+        return frozenset([*features, *(column for column in (self.weight, self.exposure) if column is not None)])
 
-    def check(self, schema: pl.Schema) -> None:
-        """Refuse columns that are not there or are not numbers, and an exposure that means nothing to the model.
+    def opened(self, schema: pl.Schema) -> "Inputs":
+        """Return the same for records of a schema: which features are text is known then.
 
         Raises
         ------
         ConfigError
+            Columns that are not there or of a wrong type, or an exposure that means nothing to the model.
         """
-        check_numeric(self.features, schema, f"{self.operator}.features")
+        place = f"{self.operator}.features"
+        check_features(self.features, schema, place)
+        texts = texts_of(self.model, self.features, schema, place)
         for setting, column in (("weight", self.weight), ("exposure", self.exposure)):
             if column is not None:
-                check_numeric([column], schema, f"{self.operator}.{setting}")
+                check_numeric(column, schema, f"{self.operator}.{setting}")
         if self.exposure is not None and not self.model.exposed:
             found = f"{self.exposure} for the family {getattr(self.model, 'family', self.model).type}"
             wanted = "an exposure for counts: family poisson"
             raise ConfigError(tell(f"{self.operator}.exposure", found=found, wanted=wanted, do="leave it out"))
+        return replace(self, texts=texts)
+
+    def of(self, model: Model, place: str) -> "Inputs":
+        """Return the same for a model that has learned already, with its names of categories.
+
+        Raises SnapshotError where it has none and a feature is text.
+        """
+        return replace(self, model=model, texts=self.texts.of(model, place))
 
     def record(self) -> dict[str, Any]:
         """Return the columns as a snapshot names them."""
@@ -138,13 +154,16 @@ class Inputs:
     def observe(self, batch: Batch) -> tuple[Batch, Observations]:
         """Return the batch without the rows that cannot be used, and its features and weights as arrays.
 
-        Null and NaN features are missing values (NaN). Rows are rejected that have a feature which the model cannot
-        give rise to, a weight that is missing, infinite or negative, or an exposure that is so or zero.
+        Null and NaN features are missing values (NaN), texts the numbers of their categories. Rows are rejected that
+        have a feature which the model cannot give rise to, a weight that is missing, infinite or negative, or an
+        exposure that is so or zero.
         """
         frame = batch.frame
         values = np.empty((frame.height, len(self.features)))
         for column, feature in enumerate(self.features):  # three times cheaper than DataFrame.to_numpy(order="c")
-            values[:, column] = _floats(frame.get_column(feature))
+            series = frame.get_column(feature)
+            read = self.texts.numbers(feature, series) if feature in self.texts.parts else _floats(series)
+            values[:, column] = read
         weight = None if self.weight is None else _floats(frame.get_column(self.weight))
         exposure = None if self.exposure is None else _floats(frame.get_column(self.exposure))
         wrong = self.model.wrong(values)
@@ -175,11 +194,13 @@ class Inputs:
                 place, value, wanted = f"key column {self.key}", None, "a key that tells its sequence"
             if wrong[row].any():
                 column = int(wrong[row].argmax())
-                place, value, wanted = (
-                    self.features[column],
-                    values[:, column],
-                    f"{self.model.support} or a missing value",
-                )
+                feature = self.features[column]
+                if feature in self.texts.parts:
+                    text = str(frame.get_column(feature)[row])
+                    return self.texts.unknown(f"{self.operator}: {feature}", feature, text)
+                family = over(self.model, len(self.features))[column][1]
+                support = self.model.support if family is None else family.support
+                place, value, wanted = feature, values[:, column], f"{support} or a missing value"
             found = "nothing" if value is None else str(value[row])
             do = "mend the record, or drop it by where"
             return tell(f"{self.operator}: {place}", found=found, wanted=wanted, do=do)

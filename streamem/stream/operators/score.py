@@ -77,7 +77,8 @@ class Score:
         check_features(record, inputs.features, f"{self.name}.features")
         check_model(snapshot, snapshot.model, inputs.features, f"{self.name}.features")
         at_least(f"{self.name}.anomaly_window_records", self.anomaly_window_records, LEAST_WINDOW)
-        inputs.check(schema)
+        inputs = inputs.opened(schema)
+        inputs = inputs.of(snapshot.model, f"{self.name}.features")
         check_keys(self, columns)
         return _ScoreStep(self, extended(schema, self.name, snapshot.model, warmup=False), snapshot, inputs)
 
