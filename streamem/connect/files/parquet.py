@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from streamem.connect.files.bytestream import ByteStream, cannot_read
-from streamem.connect.files.piece import Piece
+from streamem.connect.piece import Piece
 from streamem.errors import DataError, tell
 from streamem.stream.batch import Record
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from streamem.connect import schema
 from streamem.connect.ahead import ahead
-from streamem.connect.files import listing, schema
+from streamem.connect.cutting import Cutter
+from streamem.connect.files import listing
 from streamem.connect.files.bytestream import HEAD, ByteStream, head, open_stream, size_of
 from streamem.connect.files.parquet import ParquetFile, parquet_schema
-from streamem.connect.files.piece import Piece, Slice, batch_of
 from streamem.connect.files.text import TextFile
 from streamem.connect.files.written import TextFormat
+from streamem.connect.piece import Piece
 from streamem.errors import ConnectError, DataError, tell
 from streamem.stream.batch import Batch, Position
 from streamem.stream.protocol import Columns, Cuts, Resume, World
@@ -97,69 +99,13 @@ class FilesReader:
 
     def __iter__(self) -> Iterator[Batch | None]:
         """Yield batches; the last one of the input is short, and the one before damage."""
-        waiting: list[Slice] = []
-        damage: DataError | None = None
-        held = 0
-        left = self.cuts.limit
-        oldest = 0.0
         # what has no end is read when it is asked for: a thread could hang there, or be ahead of the clock
         self.coming = self.pieces() if self.endless else ahead(self.pieces())
-        while True:
-            try:
-                piece = next(self.coming)
-            except StopIteration:
-                break
-            except DataError as error:
-                damage = error
-                break
-            at = 0
-            while piece is not None and at < piece.count:
-                if not waiting:
-                    oldest = self.world.monotonic()
-                ready = self.ready(held + piece.count - at, left, lone=bool(piece.rejected))
-                stop = at + ready - held if ready else piece.count
-                waiting.append(Slice(piece, at, stop))
-                held += stop - at
-                at = stop
-                if ready:
-                    if not (yield from self.release(waiting)):
-                        return
-                    left = None if left is None else left - held
-                    waiting, held = [], 0
-                    if left == 0:
-                        return
-            if piece is None:
-                patience = self.cuts.max_wait_ms
-                if waiting and patience is not None and (self.world.monotonic() - oldest) * 1000 >= patience:
-                    if not (yield from self.release(waiting)):
-                        return
-                    left = None if left is None else left - held
-                    waiting, held = [], 0
-                else:
-                    yield None
-        if waiting and not self.world.stopping.is_set():
-            yield from self.release(waiting)
-        if damage is not None and not self.world.stopping.is_set():
-            raise damage
-
-    def ready(self, records: int, left: int | None, *, lone: bool) -> int:
-        """Return how many of the records at hand make a batch now; 0 while they do not fill a micro-batch."""
-        size = self.cuts.max_records
-        if left is not None and left <= records:
-            records = left
-            if left < size:
-                return left
-        alone = lone or self.source.speed is not None
-        return size * min(records // size, 1 if alone else self.cuts.together(self.number))
-
-    def release(self, slices: list[Slice]) -> Generator[Batch, None, bool]:
-        """Yield the batch of some slices when it is due; return False when the run was asked to stop before."""
-        batch = batch_of(slices, self.number, self.cuts.max_records)
-        if self.source.speed is not None and not self.due(batch, self.source.speed):
-            return False
-        self.number = batch.numbers.stop
-        yield batch
-        return True
+        speed = self.source.speed
+        for batch in Cutter(self.cuts, self.number, self.world, alone=speed is not None).batches(self.coming):
+            if batch is not None and speed is not None and not self.due(batch, speed):
+                return
+            yield batch
 
     def due(self, batch: Batch, speed: float) -> bool:
         """Wait until the last record of a batch is due in a replay; return False when asked to stop meanwhile."""

@@ -9,9 +9,9 @@ import polars as pl
 
 from streamem.connect.files import framing
 from streamem.connect.files.bytestream import ByteStream
-from streamem.connect.files.parse import Csv, Ndjson, Parser, parse
-from streamem.connect.files.piece import Piece
 from streamem.connect.files.written import ENCODING_MARK, TextFormat, header, whole
+from streamem.connect.parse import Csv, Ndjson, Parser, parse
+from streamem.connect.piece import Piece
 from streamem.errors import ConnectError, DataError, nearest, tell
 from streamem.stream.batch import Record
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from streamem.connect.files import framing, schema
+from streamem.connect import schema
+from streamem.connect.files import framing
 from streamem.connect.files.bytestream import ByteStream
 from streamem.errors import DataError, tell
 
