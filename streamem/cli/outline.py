@@ -30,7 +30,7 @@ def _lines(settings: Settings) -> Iterator[tuple[str, str]]:
     for output in settings.outputs:
         yield "output", f"{output.what} to {_told(output.sink)}"
     if settings.checkpoint is not None:
-        yield "checkpoint", f"{settings.checkpoint.path}, every {settings.checkpoint.every_batches} batches"
+        yield "checkpoint", f"{settings.checkpoint.place}, every {settings.checkpoint.every_batches} batches"
     yield "errors", settings.errors.policy
     columns = _columns(settings)
     yield "columns", ", ".join(columns) if columns else "not known before standard input is read"
@@ -62,7 +62,8 @@ def _told(part: Any) -> str:
         value = getattr(part, one.name)
         default = one.default if one.default_factory is MISSING else one.default_factory()
         if one.name not in ("type", "name") and value != default:
-            said.append(f"{one.name}={_short(value)}")
+            # the values of options may be secrets
+            said.append(f"{one.name}={','.join(value) if one.name == 'options' else _short(value)}")
     kind, name = (getattr(part, one, None) for one in ("type", "name"))
     return " ".join(filter(None, [kind, name if name != kind else None, *said]))
 

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "run"]
 
+FROM = (
+    "Kafka: read on from earliest, latest, committed or a time instead of where the state says; what was learned is "
+    "kept. checkpoint: take the latest state although no commit is known that belongs to it."
+)
+
 
 @click.command()
 @click.argument("file")
 @setting
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N records; start again to go on.")
 @click.option("--fresh", is_flag=True, help="Begin anew: move earlier outputs and state aside (.1, .2, ...).")
+@click.option("--from", "begin", metavar="WHERE", help=FROM)
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 @debug
-def run(file: str, settings: Sequence[str], limit: int | None, fresh: bool, quiet: bool) -> None:
+def run(file: str, settings: Sequence[str], limit: int | None, fresh: bool, begin: str | None, quiet: bool) -> None:
     """Run the pipeline in FILE.
 
     It ends with its input, or at a signal: SIGINT (Ctrl-C) and SIGTERM finish the batch and put the state
@@ -41,7 +47,7 @@ def run(file: str, settings: Sequence[str], limit: int | None, fresh: bool, quie
     in_use = found.uses_stdout
     display = Silent() if quiet else display_of(world.monotonic, found.progress_seconds, stdout_in_use=in_use)
     with display, stopped_by_signals(world.stopping):
-        summary = found.pipeline(world=world, listener=display.show).run(limit=limit, fresh=fresh)
+        summary = found.pipeline(world=world, listener=display.show).run(limit=limit, fresh=fresh, begin=begin)
     if not quiet:
         summarise(summary, f"streamem run {file}", resumable=found.checkpoint is not None)
 

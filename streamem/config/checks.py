@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from streamem.config.document import Document
 from streamem.config.explain import restated
 from streamem.config.problems import Place, Problem, dotted
+from streamem.connect import KafkaSink, KafkaSource, TopicCheckpoints
 from streamem.errors import ConfigError
 from streamem.stream.operators import Learn
 
@@ -19,7 +20,8 @@ __all__ = ["check", "on_stdout"]
 
 def check(settings: "Settings", document: Document) -> list[Problem]:
     """Return every contradiction between settings that are right one by one."""
-    return [*_operators(settings, document), *_outputs(settings, document), *_source(settings, document)]
+    parts = (_operators, _outputs, _source, _checkpoint)
+    return [problem for part in parts for problem in part(settings, document)]
 
 
 def on_stdout(sink: Any) -> bool:
@@ -87,8 +89,19 @@ def _sinks(settings: "Settings", document: Document) -> Iterator[Problem]:
     targets: dict[str, Place] = {}
     places: list[tuple[Place, Any]] = [(("outputs", i, "sink"), one.sink) for i, one in enumerate(settings.outputs)]
     places += [(("errors", "sink"), errors.sink)] if errors.sink else []
+    read = getattr(settings.source, "topics", ())
     for place, sink in places:
-        target = "standard output" if on_stdout(sink) else str(Path(getattr(sink, "path", f"{place}")).absolute())
+        if isinstance(sink, KafkaSink):
+            try:
+                sink.check()
+            except ConfigError as error:
+                yield restated(error, document, place)
+            target = f"topic {sink.topic}"
+            if sink.topic in read:
+                found, do = f"{sink.topic}, which is read", "write to another topic"
+                yield document.problem((*place, "topic"), found=found, wanted="a topic of the output's own", do=do)
+        else:
+            target = "standard output" if on_stdout(sink) else str(Path(getattr(sink, "path", f"{place}")).absolute())
         if target in targets:
             found = f"the same place as {dotted(targets[target])}"
             yield document.problem(place, found=found, wanted="a place for each", do="change one of the paths")
@@ -105,6 +118,19 @@ def _source(settings: "Settings", document: Document) -> Iterator[Problem]:
         found = "a checkpoint of standard input"
         do = "remove checkpoint:, or read from a file"
         yield document.problem(("checkpoint",), found=found, wanted="a source that can be read again", do=do)
+
+
+def _checkpoint(settings: "Settings", document: Document) -> Iterator[Problem]:
+    """Yield what a topic of checkpoints and outputs in transactions need."""
+    topics = [sink for sink in settings.sinks if isinstance(sink, KafkaSink)]
+    if isinstance(settings.checkpoint, TopicCheckpoints) and not (topics or isinstance(settings.source, KafkaSource)):
+        found, wanted = "a topic, and no other topics", "a Kafka source or sink, on whose brokers it is"
+        do = "write checkpoint: {path: FOLDER}"
+        yield document.problem(("checkpoint",), found=found, wanted=wanted, do=do)
+    if settings.checkpoint is None and topics:
+        wanted = "a checkpoint: what is written to topics is seen when one is complete"
+        do = "add checkpoint: {path: FOLDER} or {topic: NAME}"
+        yield document.problem(("checkpoint",), found="nothing", wanted=wanted, do=do)
 
 
 def _text(document: Document, place: Place, value: str) -> str:

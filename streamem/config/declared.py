@@ -71,9 +71,9 @@ def described(schema: dict[str, Any], declared: Iterable[type]) -> dict[str, Any
     for name, node in [*schema.get("$defs", {}).items(), (schema.get("title"), schema)]:
         if name not in documents or "properties" not in node:
             continue
-        text = inspect.getdoc(documents[name]) or ""
-        node["description"] = text.split("\n\n")[0].replace("\n", " ")
-        for parameter, meaning in _parameters(text):
+        texts = [inspect.getdoc(one) or "" for one in reversed(documents[name].__mro__) if one.__doc__]
+        node["description"] = texts[-1].split("\n\n")[0].replace("\n", " ")
+        for parameter, meaning in (told for text in texts for told in _parameters(text)):
             if parameter in node["properties"]:
                 node["properties"][parameter]["description"] = meaning
     for node in _mappings(schema):

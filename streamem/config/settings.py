@@ -4,17 +4,19 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from streamem.config.checks import check, on_stdout
 from streamem.config.declared import described, narrowed, one_of
 from streamem.config.explain import explain
 from streamem.config.problems import refuse
 from streamem.config.reading import read
-from streamem.connect import SINKS, SOURCES, FilesSource
+from streamem.connect import SINKS, SOURCES, FilesSource, KafkaSink, KafkaSource, TopicCheckpoints
+from streamem.connect.kafka import Workers
+from streamem.connect.kafka.formats import RegistrySettings
 from streamem.em import (
     FAMILIES,
     HMM,
@@ -34,6 +36,7 @@ from streamem.em import (
     Product,
     SampledInertia,
 )
+from streamem.stream.home import Keeping
 from streamem.stream.operators import OPERATORS, Lag, Learn, Order, Score
 from streamem.stream.operators.lag import MOST_LAG
 from streamem.stream.outputs import Output
@@ -81,6 +84,8 @@ BOUNDS: dict[type, dict[str, Any]] = {
     Cumulative: {"half_life_records": HalfLife},
     Constant: {"step_size": Share, "half_life_records": HalfLife},
     SampledInertia: {"samples": Count},
+    KafkaSink: {"rows_per_message": Count | None},
+    Workers: {"index": Whole, "count": Count},
     Lag: {
         "name": Name,
         "columns": Annotated[list[str], Field(min_length=1)],
@@ -103,6 +108,7 @@ BOUNDS: dict[type, dict[str, Any]] = {
 
 MAY_CHANGE: dict[type, tuple[str, ...]] = {
     FilesSource: ("follow", "speed"),
+    KafkaSource: ("bootstrap_servers", "client", "options", "start", "stop", "group_id"),
     Learn: ("paused", "until_records", "certificate"),
 }
 """Settings of parts that a restart may change: they say what is done from now on, not what was done before."""
@@ -130,7 +136,7 @@ class Settings:
         What is done with every batch, in this order.
     outputs : list of Output
         What is written, and where.
-    checkpoint : Checkpoints or None
+    checkpoint : Keeping or None
         Where and how often the state is put down; None starts anew every time.
     errors : Errors
         What becomes of records that cannot be used.
@@ -148,7 +154,7 @@ class Settings:
     batch: Cuts = field(default_factory=lambda: Cuts(max_records=1000))
     operators: Sequence[Operator]
     outputs: Sequence[Output]
-    checkpoint: Checkpoints | None = None
+    checkpoint: Keeping | None = None
     errors: Errors = field(default_factory=Errors)
     progress_seconds: float = 10.0
 
@@ -158,9 +164,22 @@ class Settings:
         return Columns(key=self.key, time=self.time, time_unit=self.time_unit)
 
     @property
+    def keeping(self) -> Keeping | None:
+        """The checkpoint; a topic of checkpoints is on the cluster of the other topics."""
+        if not isinstance(self.checkpoint, TopicCheckpoints):
+            return self.checkpoint
+        sinks = [one.ledger for one in self.sinks if isinstance(one, KafkaSink)]
+        return replace(self.checkpoint, cluster=sinks[0] if sinks else self.source.cluster)  # type: ignore[attr-defined]
+
+    @property
+    def sinks(self) -> list[Any]:
+        """Those of all outputs, and of the dead letters."""
+        return [*(one.sink for one in self.outputs), *([self.errors.sink] if self.errors.sink else [])]
+
+    @property
     def uses_stdout(self) -> bool:
         """Whether an output goes to standard output; nothing else may be written there then."""
-        return any(on_stdout(sink) for sink in (*(one.sink for one in self.outputs), self.errors.sink) if sink)
+        return any(on_stdout(sink) for sink in self.sinks)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -182,7 +201,7 @@ class Settings:
             columns=self.columns,
             operators=self.operators,
             outputs=self.outputs,
-            checkpoint=self.checkpoint,
+            checkpoint=self.keeping,
             errors=self.errors,
             world=world or World(),
             fingerprint=self.fingerprint,
@@ -222,6 +241,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of pipeline files: names, types and defaults, with what the docstrings say of them."""
     documented = [*MODELS.values(), *FAMILIES.values(), *SCHEDULES.values(), *SOURCES.values(), *SINKS.values()]
     documented += [*OPERATORS.values(), *INERTIAS.values(), Part, Settings, Cuts, Output, Checkpoints, Errors]
+    documented += [TopicCheckpoints, Workers, RegistrySettings]
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter().json_schema()}
     return described(schema, documented)
 
@@ -253,11 +273,20 @@ def _adapter() -> TypeAdapter[Any]:
             ),
             operators=tuple[one_of(operators), ...],  # type: ignore[misc]
             outputs=tuple[narrowed(Output, sink=sink, every_batches=Count | None), ...],  # type: ignore[misc]
-            checkpoint=narrowed(Checkpoints, every_batches=Count) | None,
-            errors=narrowed(Errors, sink=sink | None),
+            checkpoint=_keeping() | None,
+            errors=narrowed(Errors, sink=sink | None, retry_timeout_ms=Whole),
             progress_seconds=Annotated[float, Field(gt=0)],
         )
     )
+
+
+def _keeping() -> Any:
+    """Return how pydantic reads a checkpoint: its folder or its topic tells which it is."""
+    folder: Any = Annotated[narrowed(Checkpoints, every_batches=Count), Tag("path")]
+    topic: Any = Annotated[narrowed(TopicCheckpoints, every_batches=Count, cluster=None), Tag("topic")]
+    return Annotated[
+        folder | topic, Discriminator(lambda value: "topic" if isinstance(value, dict) and "topic" in value else "path")
+    ]
 
 
 def bounded(declared: type, **variants: Any) -> Any:

@@ -1,6 +1,6 @@
 """What flows through a pipeline: micro-batches, several of them together, and the records that fell out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -19,10 +19,15 @@ ROW = "__streamem.row"
 
 @dataclass(frozen=True)
 class Record:
-    """One record as it came in: its bytes, and where it was (``{"path": ..., "record": ...}``)."""
+    """One record as it came in: its bytes, and where it was (``{"path": ..., "record": ...}``).
 
-    value: bytes
+    Messages may have no value, and besides a key and headers.
+    """
+
+    value: bytes | None
     where: Mapping[str, Any]
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,29 +27,24 @@ from streamem.stream.batch import Position
 from streamem.stream.disk import Disk, move_aside
 from streamem.stream.protocol import State
 
-__all__ = ["Checkpoint", "check_fingerprint", "locked", "move_checkpoint_aside", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "check_fingerprint",
+    "check_operators",
+    "decode",
+    "encode",
+    "locked",
+    "move_checkpoint_aside",
+    "read_checkpoint",
+    "read_checkpoints",
+    "take_back",
+    "write_checkpoint",
+]
 
 _FORMAT = "streamem.checkpoint/1"
 _FILE = "checkpoint.zip"
+_BEFORE = "checkpoint.before.zip"
 _AFRESH = "start afresh with --fresh, which moves outputs and state aside"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoints:
-    """Where and how often the state is put down.
-
-    Parameters
-    ----------
-    path : str
-        A folder of the pipeline's own.
-    every_batches : int
-        After every so many batches; besides when the input ends or is idle, and when the run is asked to stop.
-    """
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    path: str
-    every_batches: int = 10
 
 
 @dataclass(frozen=True)
@@ -78,6 +73,8 @@ class Checkpoint:
         By output: the number of the batch after which its last snapshot was written.
     steps, sinks : mapping of str to State
         By the name of the operator, and by the name of the output.
+    serial : int
+        Of the commit that it belongs to, where outputs are written in transactions; else 0.
     """
 
     fingerprint: Mapping[str, Any]
@@ -91,9 +88,10 @@ class Checkpoint:
     last_snapshots: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, State] = field(default_factory=dict)
     sinks: Mapping[str, State] = field(default_factory=dict)
+    serial: int = 0
 
 
-_PLAIN = ("fingerprint", "number", "position", "records", "rejected", "finished", "time", "last_snapshots")
+_PLAIN = ("fingerprint", "number", "position", "records", "rejected", "finished", "time", "last_snapshots", "serial")
 
 
 @contextmanager
@@ -138,18 +136,21 @@ def move_checkpoint_aside(disk: Disk, folder: Path) -> list[str]:
         return []
     try:
         moved = move_aside(disk, folder / _FILE)
+        if (folder / _BEFORE).exists():
+            disk.remove(folder / _BEFORE)
         disk.sync_folder(folder)
     except OSError as error:
         raise _outside(folder, error) from error
     return [moved]
 
 
-def write_checkpoint(disk: Disk, folder: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(disk: Disk, folder: Path, checkpoint: Checkpoint, *, keep: bool = False) -> None:
     """Replace the checkpoint in a folder in one step; when this returns, it survives a loss of power.
 
-    Raises ConnectError when the disk does not take it; the one before then still stands.
+    With `keep` the one before stays beside it. Raises ConnectError when the disk does not take it; the one before then
+    still stands.
     """
-    content = _encode(checkpoint)
+    content = encode(checkpoint)
     temporary = folder / f"{_FILE}.new"
     try:
         descriptor = disk.open(temporary)
@@ -159,13 +160,16 @@ def write_checkpoint(disk: Disk, folder: Path, checkpoint: Checkpoint) -> None:
             disk.sync(descriptor)
         finally:
             disk.close(descriptor)
+        if keep and (folder / _FILE).exists():
+            disk.replace(folder / _FILE, folder / _BEFORE)
         disk.replace(temporary, folder / _FILE)
         disk.sync_folder(folder)
     except OSError as error:
         raise _outside(folder, error) from error
 
 
-def _encode(checkpoint: Checkpoint) -> bytes:
+def encode(checkpoint: Checkpoint) -> bytes:
+    """Return a checkpoint as bytes."""
     arrays: list[tuple[list[Any], np.ndarray]] = []
     blobs: list[tuple[list[Any], bytes]] = [(["schema", "", ""], _schema_bytes(tuple(checkpoint.schema.items())))]
     states: dict[str, dict[str, Any]] = {}
@@ -206,21 +210,47 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     ConnectError
         It cannot be read.
     """
-    path = folder / _FILE
+    return next(iter(read_checkpoints(folder)), None)
+
+
+def read_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Return the checkpoint in a folder, and the one before it where it was kept; raises as `read_checkpoint`."""
+    found = []
+    for path in (folder / _FILE, folder / _BEFORE):
+        try:
+            found.append(decode(str(path), path.read_bytes()))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise _outside(folder, error) from error
+    return found
+
+
+def take_back(disk: Disk, folder: Path) -> None:
+    """Put the checkpoint before the last one in its place: what the last one tells of was never committed."""
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
+        disk.replace(folder / _BEFORE, folder / _FILE)
+        disk.sync_folder(folder)
     except OSError as error:
         raise _outside(folder, error) from error
+
+
+def decode(place: str, content: bytes) -> Checkpoint:
+    """Return the checkpoint of some bytes.
+
+    Raises
+    ------
+    SnapshotError
+        They are damaged or of another format; `place` says where they were.
+    """
     try:
-        return _decode(str(path), content)
+        return _decode(place, content)
     except SnapshotError:
         raise
     except (Exception, PanicException) as error:  # whatever damage makes of zip, JSON and Arrow
         raise SnapshotError(
             tell(
-                str(path),
+                place,
                 found=f"a damaged file ({error})",
                 wanted="a whole checkpoint",
                 do=f"restore it, or {_AFRESH}",
@@ -269,7 +299,7 @@ def _decode(path: str, content: bytes) -> Checkpoint:
     return Checkpoint(schema=schema, steps=states("steps"), sinks=states("sinks"), **plain)
 
 
-def check_fingerprint(folder: Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def check_fingerprint(folder: Path | str, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Refuse settings other than those that the checkpoint was made with.
 
     Raises
@@ -289,7 +319,7 @@ def check_fingerprint(folder: Path, saved: Mapping[str, Any], given: Mapping[str
         )
 
 
-def check_operators(folder: Path, saved: Iterable[str], given: Iterable[str]) -> None:
+def check_operators(folder: Path | str, saved: Iterable[str], given: Iterable[str]) -> None:
     """Refuse operators of other names than those whose state the checkpoint holds, with a SnapshotError."""
     if set(saved) != set(given):
         raise SnapshotError(

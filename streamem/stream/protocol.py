@@ -7,18 +7,34 @@ order: read, operate, write, flush, checkpoint, commit.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
-from streamem.stream.batch import Batch, Position
+from streamem.stream.batch import Batch, Position, Rejected
 from streamem.stream.disk import Disk
 
-__all__ = ["Columns", "Cuts", "Operator", "Reader", "Resume", "Sink", "Source", "State", "Step", "World", "Writer"]
+__all__ = [
+    "Columns",
+    "Cuts",
+    "Ledger",
+    "LedgerSink",
+    "LedgerWriter",
+    "Operator",
+    "Reader",
+    "Resume",
+    "Sink",
+    "Source",
+    "State",
+    "Step",
+    "Transaction",
+    "World",
+    "Writer",
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,33 @@ class State:
     blobs: Mapping[str, bytes] = field(default_factory=dict)
 
 
+class Transaction(Protocol):
+    """What several parts of a pipeline put into one outside system together: all of it is there, or nothing."""
+
+    @property
+    def committed(self) -> int | None:
+        """The number of the last commit there, by this process or one before it; None where there was none."""
+
+    def commit(self, number: int) -> None:
+        """Make everything since the last commit seen, and `number` with it.
+
+        Raises ConnectError, with `retry` True where nothing of it will be seen and it can be done again.
+        """
+
+    def close(self) -> None:
+        """Give everything back; what was not committed will never be seen."""
+
+
+class Ledger(Protocol):
+    """A declared outside system that has transactions. Parts on the same one are equal in this."""
+
+    def begin(self, name: str, worker: int, place: str) -> Transaction:
+        """Return the transactions of a pipeline's worker; whatever ran under these names before can commit no more.
+
+        `place` names something that is there, such as the topic of a sink: where the numbers of commits are kept.
+        """
+
+
 @dataclass(frozen=True)
 class World:
     """What a pipeline touches outside its own memory; tests put their own in its place.
@@ -51,11 +94,14 @@ class World:
         Set to end a run after the present batch.
     keeper : callable
         Makes what runs a checkpoint while the next batches are learned: one thread.
+    transaction : Transaction or None
+        What sinks with a `ledger` write in; set by the pipeline.
     """
 
     disk: Disk = field(default_factory=Disk)
     stopping: threading.Event = field(default_factory=threading.Event)
     keeper: Callable[[], Executor] = lambda: ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+    transaction: Transaction | None = None
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
@@ -153,7 +199,10 @@ class Reader(Protocol):
         """The share of the input read so far, in [0, 1], or None where nobody knows."""
 
     def commit(self, position: Position) -> None:
-        """Learn that everything before `position` is done for good. Called after each checkpoint."""
+        """Learn that everything before `position` is done for good, or will be when the transaction commits.
+
+        Called for each checkpoint, in another thread.
+        """
 
     def close(self) -> None:
         """Give everything back. Called once, also after an error."""
@@ -242,3 +291,36 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Give everything back. Called once, also after an error, and then without a flush before it."""
+
+
+@runtime_checkable
+class LedgerWriter(Writer, Protocol):
+    """An open `LedgerSink`: what it sends is seen when `World.transaction` commits.
+
+    What was flushed is sent by `sync`, one `sync` for each `flush`, so that nothing of the next batches is among it.
+    """
+
+    def write(self, frame: pl.DataFrame, key: pl.Series | str | None = None) -> None:
+        """Take rows, with a key for each or for all of them."""
+
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Take bad records: the originals, where they were, who refused them and why."""
+
+
+@runtime_checkable
+class LedgerSink(Protocol):
+    """A sink of a system with transactions. All of a pipeline's are on one ledger."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where it writes; equal for sinks whose records are seen together."""
+
+    @property
+    def place(self) -> str:
+        """What of the ledger it writes to, such as a topic."""
+
+    def open(self, world: World, state: State | None) -> LedgerWriter:
+        """Return a writer in `World.transaction`. Raises ConfigError where the place is not there."""
+
+    def move_aside(self, world: World) -> list[str]:
+        """Return [], for what stands in a ledger stays there."""

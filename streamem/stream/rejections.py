@@ -30,6 +30,8 @@ class Errors:
         (float, judged once 1,000 records were read, and at the end). None never gives up.
     sink : Sink or None
         Of ``dead_letter``, and needed there.
+    retry_timeout_ms : int
+        How long a connection that fails is tried again, with a checkpoint to go on from, before the run gives up.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -37,6 +39,7 @@ class Errors:
     policy: Literal["stop", "skip", "dead_letter"] = "stop"
     max_errors: int | float | None = None
     sink: Sink | None = None
+    retry_timeout_ms: int = 300_000
 
     def check(self) -> None:
         """Refuse settings that contradict each other, with a ConfigError."""
@@ -87,37 +90,27 @@ def refusal(rejected: Rejected) -> DataError:
 def dead_letters(rejected: Sequence[Rejected]) -> pl.DataFrame:
     """Return bad records as a frame: the original, where it was, who refused it and why.
 
-    ``value`` is the original as text, or in base64 where it is not UTF-8; ``encoding`` says which.
+    ``value`` is the original as text, or in base64 where it is not UTF-8; ``encoding`` says which. The columns of where
+    it was are those of its source: ``path`` and ``record``, or ``topic``, ``partition`` and ``offset``.
     """
-    columns: dict[str, list[Any]] = {column: [] for column in _DEAD_LETTER}
-    for fallen in rejected:
-        value, encoding = _readable(fallen.record.value)
-        row = {
-            "value": value,
-            "encoding": encoding,
-            "path": fallen.record.where.get("path"),
-            "record": fallen.record.where.get("record"),
-            "operator": fallen.operator,
-            "exception": DataError.__name__,
-            "message": fallen.message,
-        }
-        for column, cell in row.items():
-            columns[column].append(cell)
-    return pl.DataFrame(columns, schema=_DEAD_LETTER)
+    texts = [_readable(fallen.record.value) for fallen in rejected]
+    columns = {
+        "value": pl.Series([text for text, _ in texts], dtype=pl.String),
+        "encoding": pl.Series([encoding for _, encoding in texts], dtype=pl.String),
+    }
+    for name in next((fallen.record.where for fallen in rejected), ()):
+        columns[name] = pl.Series([fallen.record.where[name] for fallen in rejected])
+    columns |= {
+        "operator": pl.Series([fallen.operator for fallen in rejected], dtype=pl.String),
+        "exception": pl.Series([DataError.__name__] * len(rejected), dtype=pl.String),
+        "message": pl.Series([fallen.message for fallen in rejected], dtype=pl.String),
+    }
+    return pl.DataFrame(columns)
 
 
-_DEAD_LETTER: dict[str, Any] = {
-    "value": pl.String,
-    "encoding": pl.String,
-    "path": pl.String,
-    "record": pl.Int64,
-    "operator": pl.String,
-    "exception": pl.String,
-    "message": pl.String,
-}
-
-
-def _readable(value: bytes) -> tuple[str, str]:
+def _readable(value: bytes | None) -> tuple[str | None, str | None]:
+    if value is None:
+        return None, None
     try:
         return value.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:

@@ -4,6 +4,7 @@ import pytest
 
 from streamem.config import load
 from streamem.config.settings import BOUNDS
+from streamem.connect.kafka import KafkaSink, Workers
 from streamem.em import FAMILIES, INERTIAS, MODELS, SCHEDULES, Gaussian, GrowingWindow, Mixture, Part
 from streamem.errors import ConfigError
 from streamem.stream.operators import OPERATORS, Learn
@@ -220,7 +221,7 @@ def test_a_default_that_is_written_out_is_the_same_fingerprint(loaded):
 def test_bounds_speak_of_declared_components_only():
     declared = {*MODELS.values(), *FAMILIES.values(), *SCHEDULES.values(), *INERTIAS.values(), *OPERATORS.values()}
     assert BOUNDS
-    assert set(BOUNDS) <= declared | {Part}
+    assert set(BOUNDS) <= declared | {Part, KafkaSink, Workers}
 
 
 def test_every_example_loads():

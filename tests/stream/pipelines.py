@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from streamem.em import Mixture
-from streamem.stream.checkpoint import Checkpoints, read_checkpoint
+from streamem.stream.checkpoint import read_checkpoint
+from streamem.stream.home import Checkpoints
 from streamem.stream.operators import Learn, Transform, Where
 from streamem.stream.outputs import Output
 from streamem.stream.pipeline import Pipeline

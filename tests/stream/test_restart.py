@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamem.errors import ConnectError
-from streamem.stream.checkpoint import Checkpoints
 from streamem.stream.disk import Disk
+from streamem.stream.home import Checkpoints
 from streamem.stream.protocol import Cuts, World
 from streamem.stream.rejections import Errors
 from tests.stream.fakes import AtOnce, DiedError

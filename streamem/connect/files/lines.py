@@ -177,7 +177,6 @@ class LineWriter:
             do = "make room, and start again: it goes on from the last checkpoint"
             raise ConnectError(
                 tell(str(self.path), found=error.strerror or str(error), wanted="room for the output", do=do),
-                retry=True,
             ) from error
         self.length += len(content)
 

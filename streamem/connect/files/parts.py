@@ -75,7 +75,7 @@ class PartsWriter:
                 self.disk.remove(hidden)
             do = "make room, and start again: it goes on from the last checkpoint"
             place, found = str(self.part(self.parts)), error.strerror or str(error)
-            raise ConnectError(tell(place, found=found, wanted="room for a part", do=do), retry=True) from error
+            raise ConnectError(tell(place, found=found, wanted="room for a part", do=do)) from error
         self.parts += 1
         self.frames = []
 

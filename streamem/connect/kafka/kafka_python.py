@@ -1,0 +1,236 @@
+"""The adapter for kafka-python: pure Python, with transactions; the default."""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic as KafkaNewTopic
+from kafka.errors import BrokerResponseError, KafkaError, OffsetOutOfRangeError, RetriableError, TopicAlreadyExistsError
+from kafka.structs import OffsetAndMetadata
+
+from streamem.connect.kafka.causes import FENCED, Recent, failed
+from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition, Rest
+
+__all__ = ["KafkaPython"]
+
+BOOTSTRAP_MS = 10_000
+"""How long the brokers may be silent at the start."""
+
+POLL_RECORDS = 10_000
+
+
+class _Log(logging.Handler):
+    """Keeps what the library logs: it says the cause of a failed connection nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.recent = Recent()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take note of a record."""
+        self.recent.add(record.getMessage())
+
+
+def _listen() -> Recent:
+    """Return what the library says of its connections; it no longer goes to standard error, where errors say it."""
+    logger = logging.getLogger("kafka")
+    for handler in logger.handlers:
+        if isinstance(handler, _Log):
+            return handler.recent
+    handler = _Log()
+    logger.addHandler(handler)
+    logger.propagate = False
+    return handler.recent
+
+
+@contextmanager
+def told(place: str) -> Iterator[None]:
+    """Raise ConnectError for what the library raises."""
+    recent = _listen()
+    try:
+        yield
+    except KafkaError as error:
+        number = error.errno if isinstance(error, BrokerResponseError) else None
+        retry = isinstance(error, RetriableError) or number in FENCED
+        found = str(error) or type(error).__name__
+        raise failed(place, number, found, retry=retry, recent=recent.last) from error
+
+
+class KafkaPython:
+    """Opens kafka-python's consumers and producers."""
+
+    def consumer(self, servers: str, options: Mapping[str, Any], group: str | None) -> "_Consumer":
+        """Return a consumer that has reached the brokers."""
+        with told(f"brokers {servers}"):
+            settings: dict[str, Any] = {
+                "bootstrap_timeout_ms": BOOTSTRAP_MS,
+                "max_poll_records": POLL_RECORDS,
+                "retry_backoff_ms": 20,
+                "fetch_max_wait_ms": 100,
+                "metrics_enabled": False,
+                **options,
+                "group_id": group,
+                "enable_auto_commit": False,
+                "auto_offset_reset": "none",
+                "isolation_level": "read_committed",
+            }
+            return _Consumer(KafkaConsumer(bootstrap_servers=servers, **settings), servers)
+
+    def producer(self, servers: str, options: Mapping[str, Any], transactional_id: str) -> "_Producer":
+        """Return a producer that has fenced its predecessors and ended their transactions."""
+        with told(f"brokers {servers}, transactional id {transactional_id}"):
+            settings: dict[str, Any] = {
+                "bootstrap_timeout_ms": BOOTSTRAP_MS,
+                "retry_backoff_ms": 10,
+                "linger_ms": 5,
+                "batch_size": 262_144,
+                "metrics_enabled": False,
+                **options,
+                "enable_idempotence": True,
+                "transactional_id": transactional_id,
+            }
+            producer = KafkaProducer(bootstrap_servers=servers, **settings)
+            producer.init_transactions()
+            return _Producer(producer, servers)
+
+    def admin(self, servers: str, options: Mapping[str, Any]) -> "_Admin":
+        """Return what makes topics."""
+        with told(f"brokers {servers}"):
+            settings = {"bootstrap_timeout_ms": BOOTSTRAP_MS, **options}
+            return _Admin(KafkaAdminClient(bootstrap_servers=servers, **settings), servers)
+
+
+class _Consumer:
+    def __init__(self, consumer: KafkaConsumer, servers: str) -> None:
+        self._consumer, self._place = consumer, f"brokers {servers}"
+
+    def partitions(self, topic: str) -> list[int]:
+        with told(f"topic {topic}"):
+            return sorted(self._consumer.partitions_for_topic(topic) or [])
+
+    def earliest(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        return self._offsets(self._consumer.beginning_offsets, partitions)
+
+    def latest(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        return self._offsets(self._consumer.end_offsets, partitions)
+
+    def _offsets(self, ask: Callable[[list[TopicPartition]], Any], wanted: Iterable[Partition]) -> dict[Partition, int]:
+        with told(self._place):
+            found = ask([TopicPartition(*partition) for partition in wanted])
+        return {(one.topic, one.partition): offset for one, offset in found.items()}
+
+    def at(self, partitions: Iterable[Partition], milliseconds: int) -> dict[Partition, int]:
+        with told(self._place):
+            times = {TopicPartition(*partition): milliseconds for partition in partitions}
+            found = self._consumer.offsets_for_times(times)
+        latest = self.latest((one.topic, one.partition) for one, offset in found.items() if offset is None)
+        first = {(one.topic, one.partition): offset.offset for one, offset in found.items() if offset is not None}
+        return first | latest
+
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
+        with told(self._place):
+            return {partition: self._consumer.committed(TopicPartition(*partition)) for partition in partitions}
+
+    def assign(self, positions: Mapping[Partition, int]) -> None:
+        with told(self._place):
+            self._consumer.assign([TopicPartition(*partition) for partition in positions])
+            for partition, offset in positions.items():
+                self._consumer.seek(TopicPartition(*partition), offset)
+
+    def poll(self, seconds: float) -> list[Messages]:
+        with told(self._place):
+            try:
+                found = self._consumer.poll(timeout_ms=int(seconds * 1000))
+            except OffsetOutOfRangeError as error:
+                raise failed(self._place, 1, f"offsets {error.args[0]} out of range", retry=False) from error
+        return [_messages(partition, records) for partition, records in found.items() if records]
+
+    def position(self, partition: Partition) -> int:
+        with told(self._place):
+            return int(self._consumer.position(TopicPartition(*partition)))
+
+    def commit(self, positions: Mapping[Partition, int]) -> None:
+        with told(self._place):
+            self._consumer.commit(_plain(positions))
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False)
+
+
+def _messages(partition: TopicPartition, records: Sequence[Any]) -> Messages:
+    def rest(index: int) -> Rest:
+        one = records[index]
+        return one.key, one.headers, one.timestamp
+
+    offsets = [one.offset for one in records]
+    values = [one.value for one in records]
+    return Messages((partition.topic, partition.partition), offsets, values, rest)
+
+
+def _plain(positions: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {TopicPartition(*one): OffsetAndMetadata(offset, "", -1) for one, offset in positions.items()}
+
+
+class _Producer:
+    def __init__(self, producer: KafkaProducer, servers: str) -> None:
+        self._producer, self._place = producer, f"brokers {servers}"
+        self._turn = itertools.count()
+
+    def partitions(self, topic: str) -> list[int]:
+        with told(f"topic {topic}"):
+            return sorted(self._producer.partitions_for(topic) or [])
+
+    def begin(self) -> None:
+        with told(self._place):
+            self._producer.begin_transaction()
+
+    def send(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None] | None = None,
+        headers: Sequence[Sequence[Header]] | None = None,
+        partition: int | None = None,
+    ) -> None:
+        with told(f"topic {topic}"):
+            if partition is None and keys is None:  # by itself the library chooses anew for every message
+                known = sorted(self._producer.partitions_for(topic))
+                partition = known[next(self._turn) % len(known)]
+            send, none = self._producer.send, itertools.repeat(None)
+            for value, key, header in zip(values, keys or none, headers or none, strict=False):
+                send(topic, value, key, header, partition)
+
+    def offsets(self, group: str, positions: Mapping[Partition, int]) -> None:
+        with told(f"{self._place}, group {group}"):
+            self._producer.send_offsets_to_transaction(_plain(positions), group)
+
+    def commit(self) -> None:
+        with told(self._place):
+            self._producer.commit_transaction()
+
+    def abort(self) -> None:
+        with told(self._place):
+            self._producer.abort_transaction()
+
+    def close(self) -> None:
+        self._producer.close(timeout=5)
+
+
+class _Admin:
+    def __init__(self, admin: KafkaAdminClient, servers: str) -> None:
+        self._admin, self._place = admin, f"brokers {servers}"
+
+    def create(self, topics: Sequence[NewTopic]) -> None:
+        for topic in topics:
+            with told(f"topic {topic.name}"):
+                try:
+                    wanted = KafkaNewTopic(topic.name, topic.partitions, -1, topic_configs=dict(topic.settings))
+                    self._admin.create_topics([wanted])
+                except TopicAlreadyExistsError:
+                    continue
+
+    def close(self) -> None:
+        self._admin.close()

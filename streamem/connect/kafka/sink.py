@@ -1,0 +1,188 @@
+"""The Kafka sink: records of a transaction."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import polars as pl
+
+from streamem.connect.kafka.client import Header
+from streamem.connect.kafka.cluster import ClientName, Cluster
+from streamem.connect.kafka.formats import encode_arrow, encode_json
+from streamem.connect.kafka.options import check_options
+from streamem.connect.kafka.transaction import KafkaTransaction
+from streamem.errors import ConfigError, DataError, tell
+from streamem.stream.batch import Rejected
+from streamem.stream.checks import columns_exist
+from streamem.stream.protocol import State, World
+
+__all__ = ["KafkaSink"]
+
+ROWS = 1000
+"""Of one Arrow message, unless the settings say otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaSink:
+    """A topic, written in one transaction a checkpoint; exactly once for whoever reads it as committed.
+
+    The key of a posterior is that of its record (the pipeline's ``key:``), of a snapshot ``PIPELINE/OPERATOR``: a
+    compacted topic keeps the last of each. A bad record keeps its own value, key and headers, and gets headers
+    ``__streamem.errors.…`` that say where it was and why.
+
+    Parameters
+    ----------
+    bootstrap_servers : str or sequence of str
+        Some of the brokers, each ``host:port``.
+    topic : str
+        It must be there: ``streamem topics`` makes it.
+    client : str
+        ``kafka-python``, ``confluent-kafka``, or ``auto``: the second where it is installed.
+    options : mapping of str to value
+        Dotted Kafka names for TLS, logins and limits, such as ``compression.type``.
+    format : str
+        ``json``, an object a row; or ``arrow``, an IPC stream of many rows.
+    rows_per_message : int, optional
+        Of ``arrow``, at most; by default 1,000.
+    key : str, optional
+        Another column for the key than the pipeline's.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    type: Literal["kafka"] = "kafka"
+    bootstrap_servers: str | Sequence[str]
+    topic: str
+    client: ClientName = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    format: Literal["json", "arrow"] = "json"
+    rows_per_message: int | None = None
+    key: str | None = None
+
+    @property
+    def ledger(self) -> Cluster:
+        """The brokers."""
+        return Cluster(self.bootstrap_servers, self.client, self.options)
+
+    @property
+    def place(self) -> str:
+        """The topic."""
+        return self.topic
+
+    def check(self) -> None:
+        """Raise ConfigError for settings that contradict each other."""
+        check_options(self.options, "sink.options")
+        if self.format != "arrow" and self.rows_per_message is not None:
+            do = "take it out, or write format: arrow"
+            raise ConfigError(
+                tell("sink.rows_per_message", found=f"the format {self.format}", wanted="the format arrow", do=do)
+            )
+        if self.format == "arrow" and self.key is not None:
+            do = "take it out, or write format: json"
+            raise ConfigError(tell("sink.key", found="the format arrow", wanted="a row a message", do=do))
+
+    def open(self, world: World, state: State | None) -> "KafkaWriter":  # noqa: ARG002
+        """Return a writer in the pipeline's transaction.
+
+        Raises
+        ------
+        ConfigError
+            There is no such topic, or settings contradict each other.
+        """
+        self.check()
+        assert isinstance(world.transaction, KafkaTransaction)  # noqa: S101  the pipeline began it for this sink
+        world.transaction.check(self.topic)
+        return KafkaWriter(self, world.transaction)
+
+    def move_aside(self, world: World) -> list[str]:  # noqa: ARG002
+        """Leave what stands in the topic."""
+        return []
+
+
+class _Rows(NamedTuple):
+    frame: pl.DataFrame
+    key: pl.Series | str | None
+
+
+class _Letters(NamedTuple):
+    values: list[bytes | None]
+    keys: list[bytes | None]
+    headers: list[list[Header]]
+
+
+class KafkaWriter:
+    """An open `KafkaSink`. What was flushed is encoded and sent by `sync`, in the thread that commits."""
+
+    def __init__(self, sink: KafkaSink, transaction: KafkaTransaction) -> None:
+        self.sink, self.transaction = sink, transaction
+        self.taken: list[_Rows | _Letters] = []
+        self.flushed: deque[list[_Rows | _Letters]] = deque()
+
+    def write(self, frame: pl.DataFrame, key: pl.Series | str | None = None) -> None:
+        """Take rows."""
+        if self.sink.key is not None:
+            columns_exist(f"key of topic {self.sink.topic}", [self.sink.key], frame.columns)
+            key = frame.get_column(self.sink.key)
+        self.taken.append(_Rows(frame, key))
+
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Take bad records as they came in."""
+        records = [fallen.record for fallen in rejected]
+        keys, values = [record.key for record in records], [record.value for record in records]
+        self.taken.append(_Letters(values, keys, [_headers(fallen) for fallen in rejected]))
+
+    def flush(self, final: bool) -> State:  # noqa: ARG002
+        """Let what was taken be sent by the next `sync`."""
+        self.flushed.append(self.taken)
+        self.taken = []
+        return State()
+
+    def sync(self) -> None:
+        """Send what was flushed."""
+        for _, alike in groupby(self.flushed.popleft(), key=_kind):
+            self.send(list(alike))
+
+    def send(self, alike: list[Any]) -> None:
+        """Send rows of one schema, or bad records."""
+        topic = self.sink.topic
+        if isinstance(alike[0], _Letters):
+            for letters in alike:
+                self.transaction.send(topic, *letters)
+            return
+        frame = pl.concat([rows.frame for rows in alike], rechunk=True)
+        if self.sink.format == "arrow":
+            self.transaction.send(topic, encode_arrow(frame, self.sink.rows_per_message or ROWS))
+            return
+        keys = None
+        if alike[0].key is not None:
+            keys = [key for rows in alike for key in _keys(rows)]
+        self.transaction.send(topic, encode_json(frame), keys)
+
+    def close(self) -> None:
+        """Nothing is open: the transaction is the pipeline's."""
+
+
+def _kind(taken: _Rows | _Letters) -> Any:
+    return None if isinstance(taken, _Letters) else (taken.frame.schema, taken.key is None)
+
+
+def _keys(rows: _Rows) -> list[bytes | None]:
+    if isinstance(rows.key, str):
+        return [rows.key.encode()] * rows.frame.height
+    assert rows.key is not None  # noqa: S101  asked before
+    return [None if key is None else key.encode() for key in rows.key.cast(pl.String).to_list()]
+
+
+def _headers(fallen: Rejected) -> list[Header]:
+    told = {
+        **fallen.record.where,
+        "operator": fallen.operator,
+        "exception": DataError.__name__,
+        "message": fallen.message,
+    }
+    return [
+        *fallen.record.headers,
+        *((f"__streamem.errors.{name}", str(value).encode()) for name, value in told.items()),
+    ]
