@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from streamem.cli.kafka import lag, topics
 from streamem.cli.pipelines import check, run
 from streamem.cli.snapshots import combine, score, show
 from streamem.cli.tables import list_, schema
@@ -27,7 +28,7 @@ def commands() -> None:
     """Learn hidden-variable models from streams: a posterior for every record, parameters while the data flows."""
 
 
-for _command in (run, check, schema, list_, show, combine, score):
+for _command in (run, check, schema, list_, show, combine, score, topics, lag):
     commands.add_command(_command)
 
 

@@ -157,7 +157,7 @@ def chosen(home: Home, transaction: Transaction | None, *, latest: bool) -> Chec
             return checkpoint
     if committed is None:
         if all(checkpoint.records == 0 for checkpoint in there):
-            return None  # the first commit never came to its end
+            return there[0] if there else None  # the first commit, of nothing, never came to its end
         found = f"a checkpoint after {there[0].records:,} records, and no commit that belongs to it"
         do = "go on from it with --from checkpoint (commits are forgotten after seven idle days), or begin with --fresh"
     else:

@@ -238,6 +238,6 @@ class Attempt:
 def _from(source: Any, begin: str) -> Any:
     """Return a source that begins elsewhere."""
     if not hasattr(source, "start"):
-        found, wanted = f"{begin} for the source {source.type}", "a source that can begin anywhere, such as kafka"
+        found, wanted = f"{begin} for {type(source).__name__}", "a source that can begin anywhere: KafkaSource"
         raise ConfigError(tell("--from", found=found, wanted=wanted, do="leave it out, or start afresh with --fresh"))
     return replace(source, start=begin)

@@ -1,0 +1,132 @@
+"""The topics that a pipeline needs, and how far its group is behind in those that it reads."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from streamem.connect.kafka.checkpoints import TopicCheckpoints
+from streamem.connect.kafka.client import NewTopic
+from streamem.connect.kafka.cluster import Cluster
+from streamem.connect.kafka.sink import KafkaSink
+from streamem.connect.kafka.source import KafkaSource
+from streamem.connect.kafka.transaction import check_topic
+
+__all__ = ["Lag", "Planned", "lag_of", "make", "plan"]
+
+COMPACT = {"cleanup.policy": "compact"}
+
+SMALL_SEGMENTS = COMPACT | {"segment.bytes": str(16 << 20), "min.cleanable.dirty.ratio": "0.1"}
+"""Of checkpoints: only what is in a closed segment is compacted, and a start reads all that is there."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A topic that a pipeline needs.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    topic : NewTopic
+        How it would be made.
+    there : int
+        Partitions that it has; 0 where it is not there.
+    """
+
+    cluster: Cluster
+    topic: NewTopic
+    there: int
+
+
+def plan(source: Any, outputs: Sequence[tuple[str, Any]], checkpoint: Any, partitions: int) -> list[Planned]:
+    """Return the topics of a pipeline; those of posteriors have as many partitions as the first that is read.
+
+    Parameters
+    ----------
+    source : Source
+    outputs : sequence of (str, Sink)
+        What each is of: ``posteriors``, ``snapshots``, ``dead_letters``.
+    checkpoint : Keeping or None
+    partitions : int
+        Of topics that are read and not there.
+
+    Raises
+    ------
+    ConnectError
+        The brokers cannot be reached.
+    """
+    planned: dict[str, Planned] = {}
+    for cluster, topic in _topics(source, outputs, checkpoint, partitions):
+        consumer = cluster.consumer(None)
+        try:
+            there = len(consumer.partitions(topic.name))
+        finally:
+            consumer.close()
+        if not planned and isinstance(source, KafkaSource):
+            partitions = there or partitions
+        if topic.partitions == 0:
+            topic = replace(topic, partitions=partitions)
+        planned.setdefault(topic.name, Planned(cluster, topic, there))
+    return list(planned.values())
+
+
+def _topics(
+    source: Any, outputs: Sequence[tuple[str, Any]], checkpoint: Any, partitions: int
+) -> Iterator[tuple[Cluster, NewTopic]]:
+    """Yield topics; one with 0 partitions gets as many as what is read."""
+    if isinstance(source, KafkaSource):
+        for name in source.topics:
+            yield source.cluster, NewTopic(name, partitions)
+    for what, sink in outputs:
+        if isinstance(sink, KafkaSink):
+            many = NewTopic(sink.topic, 0)
+            yield sink.ledger, NewTopic(sink.topic, 1, COMPACT) if what == "snapshots" else many
+    if isinstance(checkpoint, TopicCheckpoints):
+        yield checkpoint.cluster, NewTopic(checkpoint.topic, 1, SMALL_SEGMENTS)
+
+
+def make(planned: Sequence[Planned]) -> None:
+    """Make the topics that are not there; raises ConnectError where the brokers do not."""
+    for one in planned:
+        if not one.there:
+            admin = one.cluster.admin()
+            try:
+                admin.create([one.topic])
+            finally:
+                admin.close()
+
+
+class Lag(NamedTuple):
+    """How far a group is in a partition: `committed` is None before its first commit."""
+
+    topic: str
+    partition: int
+    committed: int | None
+    end: int
+
+    @property
+    def behind(self) -> int | None:
+        """Messages that are not done."""
+        return None if self.committed is None else max(0, self.end - self.committed)
+
+
+def lag_of(source: KafkaSource) -> list[Lag]:
+    """Return how far the source's group is in every partition of its topics.
+
+    Raises
+    ------
+    ConfigError
+        A topic is not there.
+    ConnectError
+        The brokers cannot be reached.
+    """
+    consumer = source.cluster.consumer(source.group_id)
+    try:
+        partitions = []
+        for topic in source.topics:
+            there = consumer.partitions(topic)
+            check_topic(there, topic)
+            partitions += [(topic, number) for number in there]
+        committed, ends = consumer.committed(partitions), consumer.latest(partitions)
+    finally:
+        consumer.close()
+    return [Lag(*one, committed[one], ends[one]) for one in partitions]
