@@ -70,6 +70,6 @@ def lag(file: str, settings: Sequence[str]) -> None:
     for column in ("partition", "committed", "end", "behind"):
         table.add_column(column, justify="right")
     for one in lag_of(source):
-        numbers = (one.partition, one.committed, one.end, one.behind)
-        table.add_row(one.topic, *("none" if number is None else f"{number:,}" for number in numbers))
+        topic, *numbers = one
+        table.add_row(topic, *("none" if number is None else f"{number:,}" for number in numbers))
     Console(highlight=False).print(table)

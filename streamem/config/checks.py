@@ -31,10 +31,6 @@ def on_stdout(sink: Any) -> bool:
 
 def _operators(settings: "Settings", document: Document) -> Iterator[Problem]:
     operators: Sequence[Any] = settings.operators
-    if not settings.operators:
-        yield document.problem(
-            ("operators",), wanted="at least one operator", do="add one; see `streamem list operators`"
-        )
     names = Counter(operator.name for operator in operators)
     for index, operator in enumerate(operators):
         place: Place = ("operators", index)

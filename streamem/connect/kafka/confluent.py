@@ -189,7 +189,8 @@ class _Consumer:
                 raise self._told.failure(error, f"topic {one.topic()}" if one.topic() else None)
         runs = [_messages(partition, list(run)) for partition, run in groupby(good, key=_partition)]
         for run in runs:
-            self._positions[run.partition] = run.offsets[-1] + 1
+            # an end that came with the messages may lie behind them: the mark of a transaction takes an offset too
+            self._positions[run.partition] = max(self._positions[run.partition], run.offsets[-1] + 1)
         return runs
 
     def position(self, partition: Partition) -> int:

@@ -1,11 +1,11 @@
 """The topics that a pipeline needs, and how far its group is behind in those that it reads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from streamem.connect.kafka.checkpoints import TopicCheckpoints
-from streamem.connect.kafka.client import NewTopic
+from streamem.connect.kafka.client import Consumer, NewTopic, Partition
 from streamem.connect.kafka.cluster import Cluster
 from streamem.connect.kafka.sink import KafkaSink
 from streamem.connect.kafka.source import KafkaSource
@@ -17,6 +17,11 @@ COMPACT = {"cleanup.policy": "compact"}
 
 SMALL_SEGMENTS = COMPACT | {"segment.bytes": str(16 << 20), "min.cleanable.dirty.ratio": "0.1"}
 """Of checkpoints: only what is in a closed segment is compacted, and a start reads all that is there."""
+
+MARKS = 10
+"""The end of a transaction takes an offset too: so few of them may be all that is left."""
+
+LOOKS, LOOK_SECONDS = 10, 0.1
 
 
 @dataclass(frozen=True)
@@ -96,17 +101,13 @@ def make(planned: Sequence[Planned]) -> None:
 
 
 class Lag(NamedTuple):
-    """How far a group is in a partition: `committed` is None before its first commit."""
+    """How far a group is in a partition: `committed` and `behind` are None before its first commit."""
 
     topic: str
     partition: int
     committed: int | None
     end: int
-
-    @property
-    def behind(self) -> int | None:
-        """Messages that are not done."""
-        return None if self.committed is None else max(0, self.end - self.committed)
+    behind: int | None
 
 
 def lag_of(source: KafkaSource) -> list[Lag]:
@@ -127,6 +128,25 @@ def lag_of(source: KafkaSource) -> list[Lag]:
             check_topic(there, topic)
             partitions += [(topic, number) for number in there]
         committed, ends = consumer.committed(partitions), consumer.latest(partitions)
+        done = _done(consumer, {one: at for one in partitions if (at := committed[one]) is not None}, ends)
     finally:
         consumer.close()
-    return [Lag(*one, committed[one], ends[one]) for one in partitions]
+    lags = []
+    for one in partitions:
+        at, end = committed[one], ends[one]
+        lags.append(Lag(*one, at, end, None if at is None else 0 if one in done else max(0, end - at)))
+    return lags
+
+
+def _done(consumer: Consumer, committed: Mapping[Partition, int], ends: Mapping[Partition, int]) -> set[Partition]:
+    """Return the partitions in which nothing but the marks of transactions is left, for a second or so looked at."""
+    left = {one: at for one, at in committed.items() if 0 < ends[one] - at <= MARKS}
+    done = {one for one, at in committed.items() if at >= ends[one]}
+    consumer.assign(left)
+    for _ in range(LOOKS if left else 0):
+        for run in consumer.poll(LOOK_SECONDS):
+            left.pop(run.partition, None)
+        done |= {one for one in left if consumer.position(one) >= ends[one]}
+        if done >= left.keys():
+            break
+    return done

@@ -5,7 +5,7 @@ import polars as pl
 from streamem.connect.kafka.formats.decoder import unfit
 from streamem.errors import DataError, nearest
 
-__all__ = ["conform", "usable"]
+__all__ = ["columns", "conform", "inner", "usable"]
 
 
 def usable(found: pl.Schema, numbers: frozenset[str]) -> pl.Schema:
@@ -48,8 +48,9 @@ def conform(frame: pl.DataFrame, wanted: pl.Schema) -> tuple[pl.DataFrame, dict[
         found = f"the columns {', '.join(frame.columns)}{nearest(next(iter(wanted)), frame.columns)}"
         raise DataError(unfit(found, "one at least of " + ", ".join(wanted)))
     for name, kind in wanted.items():
-        if name in frame.schema and not fits(frame.schema[name], kind):
-            raise DataError(unfit(f"{name} of type {frame.schema[name]}", f"{kind}"))
+        found_kind = frame.schema.get(name, kind)
+        if not (fits(found_kind, kind) or (found_kind.is_integer() and kind.is_integer())):
+            raise DataError(unfit(f"{name} of type {found_kind}", f"{kind}"))
     made = frame.select(
         (pl.col(name) if name in frame.schema else pl.repeat(None, frame.height)).cast(kind, strict=False).alias(name)
         for name, kind in wanted.items()
@@ -63,19 +64,35 @@ def conform(frame: pl.DataFrame, wanted: pl.Schema) -> tuple[pl.DataFrame, dict[
 
 
 def fits(found: pl.DataType, wanted: pl.DataType) -> bool:
-    """Return whether values of a type are kept as another; whole numbers may still be too large for it."""
-    if found == pl.Null() or found == wanted or (found.is_integer() and wanted.is_integer()):
+    """Return whether values of a type are kept as another; of times what is finer than the unit may go.
+
+    Examples
+    --------
+    >>> fits(pl.Int32(), pl.Float64()), fits(pl.Float64(), pl.Int32()), fits(pl.String(), pl.Float64())
+    (True, False, False)
+    """
+    if found == wanted or found == pl.Null():
         return True
     if wanted.is_float():
         return found.is_integer() or found.is_decimal() or (found.is_float() and wanted == pl.Float64())
+    if wanted == pl.Int64():
+        return found.is_integer() and found not in (pl.UInt64(), pl.Int128(), pl.UInt128())
     if isinstance(wanted, pl.Datetime):
-        return isinstance(found, pl.Datetime) and found.time_zone == wanted.time_zone
-    if isinstance(wanted, pl.List) and isinstance(found, (pl.List, pl.Array)):
-        element = inner(found)
-        return element == inner(wanted) or (inner(wanted) == pl.Float64() and fits(element, pl.Float64()))
+        return isinstance(found, pl.Datetime) and (found.time_zone is None) == (wanted.time_zone is None)
+    if isinstance(wanted, pl.List):
+        return isinstance(found, (pl.List, pl.Array)) and fits(inner(found), inner(wanted))
+    if isinstance(wanted, pl.Struct):
+        fields = columns(found) if isinstance(found, pl.Struct) else pl.Schema()
+        shared = [fits(fields[name], kind) for name, kind in columns(wanted).items() if name in fields]
+        return bool(shared) and all(shared)
     return wanted == pl.String() and isinstance(found, (pl.Categorical, pl.Enum))
 
 
 def inner(kind: pl.List | pl.Array) -> pl.DataType:
-    """Return the type of the elements of lists."""
-    return kind.inner if isinstance(kind.inner, pl.DataType) else kind.inner()
+    """Return the type of the elements of lists, an instance also where it was given as a class."""
+    return pl.Schema({"": kind.inner})[""]
+
+
+def columns(kind: pl.Struct) -> pl.Schema:
+    """Return the types of the fields of records."""
+    return pl.Schema(kind.to_schema())

@@ -19,14 +19,14 @@ class RegistrySettings:
     ----------
     url : str
         Of a schema registry with Confluent's interface.
-    options : mapping of str to str
+    options : mapping
         Further settings of its client, such as ``basic.auth.user.info`` or ``ssl.ca.location``.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     url: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,13 +61,14 @@ def within(value: bytes) -> bytes:
     footer = Table.at_root(value[begin : len(value) - TAIL])
     blocks = np.concatenate([footer.vector(2, 3), footer.vector(3, 3)], axis=1).T
     starts, sizes = blocks[:, 0], (blocks[:, 1] & 0xFFFFFFFF) + blocks[:, 2]
-    require(bool(((starts >= HEAD) & (starts <= begin) & (sizes >= 0) & (sizes <= begin - starts)).all()), "no blocks")
+    fit = (starts >= HEAD) & (starts <= begin) & (sizes >= 0) & (sizes <= begin - starts)
+    require(bool(fit.all()), "rows beyond the end of the file")
     head = value[HEAD : min(starts.tolist(), default=begin)]
-    if not head.startswith(MARK):
+    if head.startswith(MARK):
+        head = head[: 8 + struct.unpack_from("<i", head, 4)[0]]
+    else:
         head += bytes(-len(head) % 8)
         head = MARK + struct.pack("<i", len(head)) + head
-    else:
-        head = head[: 8 + struct.unpack_from("<i", head, 4)[0]]
     parts = zip(starts.tolist(), sizes.tolist(), strict=True)
     return head + b"".join(value[start : start + size] for start, size in parts)
 

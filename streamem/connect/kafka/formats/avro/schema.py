@@ -14,10 +14,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from streamem.connect.kafka.formats import avro_kernel as kernel
+from streamem.connect.kafka.formats.avro import kernel
+from streamem.connect.kafka.formats.avro.types import (
+    INT,
+    LOGICAL,
+    LONGEST_DECIMAL,
+    PRIMITIVES,
+    Node,
+    decimal,
+    is_decimal,
+)
 from streamem.errors import DataError, tell
 
-__all__ = ["Node", "Program", "compile_schema"]
+__all__ = ["DEEPEST", "Program", "compile_schema"]
 
 TOP = -1
 """The owner of columns with one entry a message."""
@@ -25,68 +34,12 @@ TOP = -1
 DEEPEST = 16
 """Lists within lists that are read."""
 
-INT, LONG = (-(1 << 31), (1 << 31) - 1), (-(1 << 63), (1 << 63) - 1)
-
-DAY_MS = 86_400_000
-
-PRIMITIVES: dict[str, tuple[int, pl.DataType, tuple[int, int]]] = {
-    "null": (kernel.NULL, pl.Null(), LONG),
-    "boolean": (kernel.BOOLEAN, pl.Boolean(), LONG),
-    "int": (kernel.WHOLE, pl.Int32(), INT),
-    "long": (kernel.WHOLE, pl.Int64(), LONG),
-    "float": (kernel.FLOAT, pl.Float32(), LONG),
-    "double": (kernel.DOUBLE, pl.Float64(), LONG),
-    "bytes": (kernel.BYTES, pl.Binary(), LONG),
-    "string": (kernel.STRING, pl.String(), LONG),
-}
-"""For each primitive type its instruction, its column, and the bounds of a whole number."""
-
-LOGICAL: dict[tuple[str, str], tuple[pl.DataType, tuple[int, int]]] = {
-    ("int", "date"): (pl.Date(), INT),
-    ("int", "time-millis"): (pl.Time(), (0, DAY_MS - 1)),
-    ("long", "time-micros"): (pl.Time(), (0, DAY_MS * 1000 - 1)),
-    ("long", "timestamp-millis"): (pl.Datetime("ms", "UTC"), LONG),
-    ("long", "timestamp-micros"): (pl.Datetime("us", "UTC"), LONG),
-    ("long", "timestamp-nanos"): (pl.Datetime("ns", "UTC"), LONG),
-    ("long", "local-timestamp-millis"): (pl.Datetime("ms"), LONG),
-    ("long", "local-timestamp-micros"): (pl.Datetime("us"), LONG),
-    ("long", "local-timestamp-nanos"): (pl.Datetime("ns"), LONG),
-}
-"""Logical types of which whole numbers are kept; any other but decimal is read as what it is made of."""
-
 NAMED = frozenset(("record", "error", "enum", "fixed"))
-
-
-@dataclass(frozen=True)
-class Node:
-    """One column, or what it is made of.
-
-    Parameters
-    ----------
-    kind : str
-        ``words``, ``decimal``, ``enum``, ``list``, ``record``, ``union`` or ``numbers`` (a union of nothing else).
-    type : polars.DataType
-    column : int
-        Where the kernel writes it; of unions nowhere.
-    children : tuple of (str, Node)
-        Fields, the elements of a list, or branches.
-    symbols : tuple of str
-        Of an enum.
-    unit : int
-        Nanoseconds of a time of day, or the scale of a decimal.
-    """
-
-    kind: str
-    type: pl.DataType
-    column: int
-    children: tuple[tuple[str, "Node"], ...] = ()
-    symbols: tuple[str, ...] = ()
-    unit: int = 0
 
 
 @dataclass
 class Program:
-    """Instructions in the making; see `avro_kernel` for what each does."""
+    """Instructions in the making; see `kernel` for what each does."""
 
     place: str
     rows: list[tuple[int, ...]] = field(default_factory=list)
@@ -119,12 +72,12 @@ class Program:
         return len(self.owners) - 1
 
 
-def compile_schema(text: str, place: str, others: Sequence[str] = ()) -> Program:
+def compile_schema(text: str | bytes, place: str, others: Sequence[str] = ()) -> Program:
     """Return the program that reads messages of an Avro schema.
 
     Parameters
     ----------
-    text : str
+    text : str or bytes
         The schema as JSON.
     place : str
         Where it is from, for errors.
@@ -155,7 +108,7 @@ def compile_schema(text: str, place: str, others: Sequence[str] = ()) -> Program
         if isinstance(error, DataError):
             raise
         raise wrong(place, f"a schema with {error!r}") from error
-    if program.node.kind != "record" or not program.node.children:
+    if program.node.kind != "record" or not isinstance(schema, dict):
         raise wrong(place, "a schema of something else", "a record with fields at the top")
     return program
 
@@ -198,7 +151,8 @@ class Compiler:
         if isinstance(schema, str):
             if schema in PRIMITIVES:
                 return self.primitive({"type": schema}, name, owner)
-            full = schema if schema in self.named else full_name(schema, space)
+            full = full_name(schema, space)
+            full = full if full in self.named else schema
             if full not in self.named:
                 raise wrong(self.program.place, f"the type {schema!r}", "one that the schema defines")
             return self.node({**self.named[full], "name": full}, name, owner, "")
@@ -211,14 +165,18 @@ class Compiler:
             case "record" | "error":
                 return self.record(schema, name, owner, space)
             case "enum":
-                symbols = tuple(schema["symbols"])
+                symbols = tuple(str(symbol) for symbol in schema["symbols"])
                 column = self.program.column(owner)
                 self.program.emit(kernel.WHOLE, column, name, 0, len(symbols) - 1)
                 return Node("enum", pl.String(), column, symbols=symbols)
             case "fixed":
+                size = int(schema["size"])
+                if not 0 <= size <= INT[1]:
+                    raise wrong(self.program.place, f"{name} of {size} bytes")
                 column = self.program.column(owner)
-                self.program.emit(kernel.FIXED, column, name, int(schema["size"]))
-                return self.decimal(schema, column) or Node("words", pl.Binary(), column)
+                self.program.emit(kernel.FIXED, column, name, size)
+                number = is_decimal(schema) and size <= LONGEST_DECIMAL
+                return decimal(schema, column) if number else Node("words", pl.Binary(), column)
             case "array":
                 return self.list(schema["items"], name, owner, space)
             case "map":
@@ -228,20 +186,15 @@ class Compiler:
 
     def primitive(self, schema: Any, name: str, owner: int) -> Node:
         """Add the instruction for a type without parts."""
-        base = schema["type"]
+        base, logical = schema["type"], schema.get("logicalType", "")
         operation, kind, bounds = PRIMITIVES[base]
-        logical = schema.get("logicalType", "")
         kind, bounds = LOGICAL.get((base, logical), (kind, bounds))
         column = self.program.column(owner)
+        if base == "bytes" and is_decimal(schema):
+            self.program.emit(operation, column, name, 0, LONGEST_DECIMAL)
+            return decimal(schema, column)
         self.program.emit(operation, column, name, *bounds)
-        unit = 1_000_000 if logical == "time-millis" else 1000
-        return (self.decimal(schema, column) if base == "bytes" else None) or Node("words", kind, column, unit=unit)
-
-    def decimal(self, schema: Any, column: int) -> Node | None:
-        """Return the column of bytes that mean a decimal number, or nothing if they do not."""
-        if schema.get("logicalType") != "decimal":
-            return None
-        return Node("decimal", pl.Float64(), column, unit=int(schema.get("scale", 0)))
+        return Node("words", kind, column, unit=1_000_000 if logical == "time-millis" else 1000)
 
     def record(self, schema: Any, name: str, owner: int, space: str) -> Node:
         """Add the instructions for a record."""
@@ -251,13 +204,19 @@ class Compiler:
         self.open.append(full)
         column = self.program.column(owner)
         self.program.emit(kernel.RECORD, column, name)
-        children = []
+        children: dict[str, Node] = {}
         for one in schema["fields"]:
-            path = f"{name}.{one['name']}" if name else one["name"]
-            child = self.node(one["type"], path, owner, full.rpartition(".")[0])
-            children.append((one.get("streamem.name", one["name"]), child))
+            title = str(one.get("streamem.name", one["name"]))
+            if title in children:
+                raise wrong(self.program.place, f"two fields {title!r}")
+            path = f"{name}.{title}" if name else title
+            children[title] = self.node(one["type"], path, owner, full.rpartition(".")[0] if full else space)
         self.open.pop()
-        return Node("record", pl.Struct({name: node.type for name, node in children}), column, tuple(children))
+        if not children:  # polars has no records without fields
+            return Node("words", pl.Null(), column)
+        return Node(
+            "record", pl.Struct({name: node.type for name, node in children.items()}), column, tuple(children.items())
+        )
 
     def list(self, items: Any, name: str, owner: int, space: str) -> Node:
         """Add the instructions for an array or a map."""

@@ -5,7 +5,10 @@ column has an entry for, -1 for the message), and three that depend on the opera
 
 ========  ======================  =====================  =====================================================
 WHOLE     least                   most                   a whole number, of variable length
-BOOLEAN, FLOAT, DOUBLE, BYTES, STRING, NULL              as Avro writes them
+BYTES                             longest                a length, and so many bytes
+STRING                            longest                the same, and they must be UTF-8
+BOOLEAN, FLOAT, DOUBLE                                   as Avro writes them
+NULL                                                     nothing is read: it is missing
 FIXED     bytes
 RECORD                                                   nothing is read: it is there
 LIST      after its END                                  blocks of elements, which the instructions up to END read
@@ -52,8 +55,6 @@ REASONS = {
     BRANCH: "a branch that the union does not have",
     REST: "more bytes behind the record",
 }
-
-ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -183,7 +184,7 @@ def message(code, data, place, stop, write, at, words, sizes, loops):  # type: i
             size, word = varint(data, place, stop)
             if word < 0:
                 return CUT, n
-            if size < 0:
+            if size < 0 or size > code[n, 4]:
                 return LENGTH, n
             if size > stop - word:
                 return CUT, n
@@ -211,7 +212,7 @@ def message(code, data, place, stop, write, at, words, sizes, loops):  # type: i
             sizes[at[column]] = size
         at[column] += 1
         n += 1
-    return (REST, len(code) - 1) if place < stop else (0, 0)
+    return (REST if place < stop else 0), 0
 
 
 @numba.njit(cache=True, nogil=True)

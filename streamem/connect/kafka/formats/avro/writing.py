@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from streamem.connect.kafka.formats import avro_write_kernel as kernel
-from streamem.connect.kafka.formats.avro_schema import DEEPEST, Node, compile_schema
+from streamem.connect.kafka.formats.avro import write_kernel as kernel
+from streamem.connect.kafka.formats.avro.schema import DEEPEST, compile_schema
+from streamem.connect.kafka.formats.avro.types import Node
+from streamem.connect.kafka.formats.conform import columns, inner
 from streamem.errors import ConfigError, tell
 
 __all__ = ["avro_schema", "encode_avro"]
@@ -39,7 +40,7 @@ TYPES: dict[type[pl.DataType], Any] = {
 UNITS = {"ms": "millis", "us": "micros", "ns": "nanos"}
 
 
-def avro_schema(columns: pl.Schema, name: str = "streamem.record") -> str:
+def avro_schema(schema: pl.Schema, name: str = "streamem.record") -> str:
     """Return the Avro schema of the messages of a frame with these columns: every field may be null.
 
     Avro allows letters, digits and the underscore in names; others become underscores, and the field's property
@@ -56,15 +57,15 @@ def avro_schema(columns: pl.Schema, name: str = "streamem.record") -> str:
     >>> json.loads(text)["fields"][1]
     {'name': 'regime_state', 'type': ['null', 'long'], 'default': None, 'streamem.name': 'regime.state'}
     """
-    return json.dumps(record(columns, name))
+    return json.dumps(record(schema, name))
 
 
-def record(columns: Mapping[str, pl.DataType], full: str) -> dict[str, Any]:
+def record(schema: pl.Schema, full: str) -> dict[str, Any]:
     """Return the type of a record; those within it have its name for a namespace."""
     space, _, name = full.rpartition(".")
     fields: list[dict[str, Any]] = []
     used: set[str] = set()
-    for column, kind in columns.items():
+    for column, kind in schema.items():
         spelled = re.sub("[^A-Za-z0-9_]", "_", column)
         spelled = spelled if re.match("[A-Za-z_]", spelled) else f"_{spelled}"
         while spelled in used:
@@ -80,10 +81,9 @@ def optional(kind: pl.DataType, full: str, column: str) -> Any:
     if isinstance(kind, pl.Null):
         return "null"
     if isinstance(kind, (pl.List, pl.Array)):
-        element = kind.inner if isinstance(kind.inner, pl.DataType) else kind.inner()
-        return ["null", {"type": "array", "items": optional(element, full, column)}]
+        return ["null", {"type": "array", "items": optional(inner(kind), full, column)}]
     if isinstance(kind, pl.Struct):
-        return ["null", record(dict(pl.Schema(kind.to_schema())), full)]
+        return ["null", record(columns(kind), full)]
     if isinstance(kind, pl.Datetime):
         prefix = "timestamp" if kind.time_zone else "local-timestamp"
         return ["null", {"type": "long", "logicalType": f"{prefix}-{UNITS[kind.time_unit]}"}]

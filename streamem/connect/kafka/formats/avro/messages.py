@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from streamem.connect.kafka.formats import avro_columns
-from streamem.connect.kafka.formats.avro_schema import Program, compile_schema
+from streamem.connect.kafka.formats.avro import columns as read_columns
+from streamem.connect.kafka.formats.avro.registry import Registry, open_registry
+from streamem.connect.kafka.formats.avro.schema import Program, compile_schema
 from streamem.connect.kafka.formats.conform import conform, usable
 from streamem.connect.kafka.formats.declared import Format
 from streamem.connect.kafka.formats.decoder import Decoded, Indices, decoded, present, unfit
-from streamem.connect.kafka.formats.registry import Registry, open_registry
 from streamem.errors import ConfigError, DataError, tell
 
 __all__ = ["AvroMessages", "open_avro"]
@@ -60,13 +60,14 @@ class AvroMessages:
         data = b"".join(kept)
         stops = np.cumsum(np.fromiter(map(len, kept), np.int64, len(kept)))
         starts = np.concatenate([np.zeros(min(1, len(stops)), np.int64), stops[:-1]]) + self.mark
-        frames, places = [pl.DataFrame(schema=self.schema)], [np.empty(0, np.int64)]
+        frames: list[pl.DataFrame] = []
+        places: list[Indices] = []
         for mark, rows in self.marks(kept):
             try:
                 program = self.program(mark)
                 if isinstance(program, str):
                     raise DataError(program)
-                frame, unread = avro_columns.read(program, data, starts[rows], stops[rows])
+                frame, unread = read_columns.read(program, data, starts[rows], stops[rows])
                 frame, lost = conform(frame, self.schema)
             except DataError as error:
                 bad |= dict.fromkeys(indices[rows].tolist(), str(error))
@@ -76,12 +77,13 @@ class AvroMessages:
             bad |= {int(read[n]): why for n, why in lost.items()}
             frames.append(frame)
             places.append(np.delete(read, list(lost)))
-        messages = np.concatenate(places)
-        frame = pl.concat(frames, rechunk=True)
-        if len(frames) > 2:  # several schemas: back into the order of the messages
-            order = np.argsort(messages)
-            frame, messages = frame[order], messages[order]
-        return decoded(frame, messages, len(values), bad)
+        if len(frames) == 1:
+            return decoded(frames[0], places[0], len(values), bad)
+        # several schemas: back into the order of the messages
+        messages = np.concatenate([np.empty(0, np.int64), *places])
+        order = np.argsort(messages)
+        frame = pl.concat([pl.DataFrame(schema=self.schema), *frames], rechunk=True)[order]
+        return decoded(frame, messages[order], len(values), bad)
 
     def marks(self, values: Sequence[bytes]) -> list[tuple[bytes, Indices]]:
         """Return what stands before records, and before which."""
@@ -117,11 +119,11 @@ def open_avro(
 def read_schema(path: str) -> Program:
     """Return the program for a schema in a file."""
     try:
-        return compile_schema(Path(path).read_text("utf-8"), path)
+        return compile_schema(Path(path).read_bytes(), path)
     except OSError as error:
         found, do = f"{path}: {error.strerror or error}", "name a file of an Avro schema"
         raise ConfigError(tell("source.avro_schema", found=found, wanted="a file that can be read", do=do)) from error
-    except (DataError, UnicodeDecodeError) as error:
+    except DataError as error:
         raise ConfigError(f"source.avro_schema: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Columns of words to messages of Avro, compiled: `avro_kernel` backwards, for schemas of our own.
+"""Columns of words to messages of Avro, compiled: `kernel` backwards, for schemas of our own.
 
 Those have every field as a union of null and one type. Bytes and texts stand one after the other in `text`.
 """
@@ -6,7 +6,7 @@ Those have every field as a union of null and one type. Bytes and texts stand on
 import numba
 import numpy as np
 
-from streamem.connect.kafka.formats.avro_kernel import (
+from streamem.connect.kafka.formats.avro.kernel import (
     BOOLEAN,
     BYTES,
     DOUBLE,
@@ -103,7 +103,7 @@ def write(code, at, words, sizes, text, out, ends, loops):  # type: ignore[no-un
     at : ndarray of int, shape (C,)
         Where each column begins; moved on.
     words, sizes : ndarray of int
-        See `avro_kernel`.
+        See `kernel`.
     text, out : ndarray of uint8
     ends : ndarray of int, shape (N,)
     loops : ndarray of int, shape (depth,)

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from streamem.connect.kafka.formats import avro_kernel as kernel
-from streamem.connect.kafka.formats.avro_schema import DEEPEST, Node, Program
+from streamem.connect.kafka.formats.avro import kernel
+from streamem.connect.kafka.formats.avro.schema import DEEPEST, Program
+from streamem.connect.kafka.formats.avro.types import Node
 from streamem.connect.kafka.formats.decoder import unfit
 
 __all__ = ["read"]
@@ -55,7 +56,7 @@ class Columns:
     data : bytes
         Where texts are.
     words, sizes : ndarray of int
-        See `avro_kernel`.
+        See `kernel`.
     begins, ends : ndarray of int, shape (C,)
         Column c is ``words[begins[c]:ends[c]]``.
     """
@@ -123,7 +124,9 @@ class Columns:
         """Return lists of the elements, which stand one after the other."""
         elements = self.series(node.children[0][1])
         sizes = np.maximum(self.of(self.sizes, node), 0)
-        if len(sizes) and sizes[0] and (sizes == sizes[0]).all():
+        if not len(sizes):
+            return pl.Series(dtype=node.type)
+        if sizes[0] and not elements.dtype.is_nested() and (sizes == sizes[0]).all():
             return elements.reshape((len(sizes), int(sizes[0]))).cast(node.type)
         places = pl.DataFrame({"at": np.cumsum(sizes) - sizes, "size": sizes})
         everything = pl.lit(pl.Series([elements], dtype=node.type))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamem.connect.kafka.formats.avro_schema import Program, compile_schema
+from streamem.connect.kafka.formats.avro.schema import Program, compile_schema
 from streamem.connect.kafka.formats.declared import RegistrySettings
 from streamem.connect.kafka.formats.decoder import unfit
 from streamem.errors import ConfigError, ConnectError, DataError, tell

@@ -1,0 +1,3 @@
+from tests.broker.fixture import broker, topic
+
+__all__ = ["broker", "topic"]
