@@ -17,11 +17,12 @@ from streamem.em import Snapshot
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_every_example_is_tested_here():
+def test_every_example_is_tested_here_or_with_a_broker():
     names = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".yaml", ".py"))
     assert names == [
-        *("aircraft.yaml", "earthquakes.yaml", "faithful.yaml", "freeway.yaml", "machine.yaml"),
+        *("aircraft.yaml", "earthquakes.yaml", "faithful.yaml", "freeway.yaml", "kafka.yaml", "machine.yaml"),
         *("mixture.py", "paper.py", "picture.py"),
+        "to_kafka.yaml",
     ]
 
 
