@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 
 from streamem.errors import ConnectError, tell
 
-__all__ = ["FENCED", "Recent", "failed"]
+__all__ = ["FencedError", "Recent", "failed"]
 
 FENCED = frozenset({47, 90, -144})
 """A later producer has taken over, or the transaction took longer than the brokers allow."""
+
+
+class FencedError(ConnectError):
+    """The brokers take nothing more from this producer."""
+
 
 TOPIC = ("a topic that is there", "make it with streamem topics, or correct its name", True)
 RIGHTS = ("the right to do so", "have it granted, or name another user in options", False)
@@ -68,6 +73,10 @@ def failed(place: str, number: int | None, found: str, *, retry: bool, recent: s
     recent : str
         What the client said of its connections lately: the cause, where `found` tells none.
     """
+    if number in FENCED:
+        do = "let one of them run; for a share of the partitions each, set workers"
+        wanted = "one process of this pipeline, or of this worker of it"
+        return FencedError(tell(place, found=f"another one, which has taken over ({found})", wanted=wanted, do=do))
     wanted, do, again = CAUSES.get(number if number is not None else 0, (*AGAIN[:2], retry))
     because = f" ({recent})" if recent and recent not in found else ""
     return ConnectError(tell(place, found=f"{found.rstrip('. ')}{because}", wanted=wanted, do=do), retry=again)

@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +13,7 @@ from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.admin import NewTopic as KafkaNewTopic
 
-from streamem.connect.kafka.causes import FENCED, Recent, failed
+from streamem.connect.kafka.causes import Recent, failed
 from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition, Rest
 
 __all__ = ["Confluent"]
@@ -57,7 +57,7 @@ class _Told:
     def failure(self, error: KafkaError, place: str | None = None) -> Exception:
         """Return the error of the house."""
         number = error.code()
-        retry = error.retriable() or error.txn_requires_abort() or number in FENCED or number in _TRANSPORT
+        retry = error.retriable() or error.txn_requires_abort() or number in _TRANSPORT
         return failed(place or self.place, number, error.str(), retry=retry, recent=self.recent.last)
 
 
@@ -305,8 +305,9 @@ class _Producer:
     def close(self) -> None:
         for consumer in self._groups.values():
             consumer.close()
-        self._producer.purge()
-        self._producer.flush(0)
+        with suppress(KafkaException):  # a producer that was fenced says so once more
+            self._producer.purge()
+            self._producer.flush(0)
 
 
 class _Admin:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from kafka.admin import NewTopic as KafkaNewTopic
 from kafka.errors import BrokerResponseError, KafkaError, OffsetOutOfRangeError, RetriableError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
-from streamem.connect.kafka.causes import FENCED, Recent, failed
+from streamem.connect.kafka.causes import Recent, failed
 from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition, Rest
 
 __all__ = ["KafkaPython"]
@@ -20,6 +21,8 @@ BOOTSTRAP_MS = 10_000
 """How long the brokers may be silent at the start."""
 
 POLL_RECORDS = 10_000
+
+NUMBER = re.compile(r"\[Error (\d+)\]")
 
 
 class _Log(logging.Handler):
@@ -53,10 +56,10 @@ def told(place: str) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        number = error.errno if isinstance(error, BrokerResponseError) else None
-        retry = isinstance(error, RetriableError) or number in FENCED
         found = str(error) or type(error).__name__
-        raise failed(place, number, found, retry=retry, recent=recent.last) from error
+        named = NUMBER.search(found)  # some are told only in the text of another
+        number = error.errno if isinstance(error, BrokerResponseError) else int(named[1]) if named else None
+        raise failed(place, number, found, retry=isinstance(error, RetriableError), recent=recent.last) from error
 
 
 class KafkaPython:

@@ -5,14 +5,19 @@ it is in the same transaction as all the rest, survives everything that the offs
 which of the last checkpoints counts.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from streamem.connect.kafka.causes import FencedError
 from streamem.connect.kafka.client import Header, Partition, Producer
 from streamem.connect.kafka.cluster import Cluster
 from streamem.errors import ConfigError, ConnectError, tell
 
 __all__ = ["KafkaTransaction", "begin"]
+
+TIMEOUT_MS = 60_000
+"""After so long the brokers abort a transaction, unless the options say otherwise."""
 
 
 def begin(cluster: Cluster, name: str, worker: int, topic: str) -> "KafkaTransaction":
@@ -34,7 +39,8 @@ def begin(cluster: Cluster, name: str, worker: int, topic: str) -> "KafkaTransac
         committed = consumer.committed([(topic, 0)])[topic, 0]
     finally:
         consumer.close()
-    return KafkaTransaction(cluster, producer, (topic, 0), group, committed)
+    seconds = float(cluster.options.get("transaction.timeout.ms", TIMEOUT_MS)) / 1000
+    return KafkaTransaction(cluster, producer, (topic, 0), group, committed, seconds)
 
 
 def check_topic(partitions: Sequence[int], topic: str) -> None:
@@ -53,7 +59,9 @@ class KafkaTransaction:
     marker: Partition
     group: str
     committed: int | None
+    seconds: float
     begun: bool = False
+    since: float = 0.0
 
     def send(
         self,
@@ -81,14 +89,22 @@ class KafkaTransaction:
     def commit(self, number: int) -> None:
         """Make everything since the last commit seen, and `number` with it."""
         self._begin()
-        self.producer.offsets(self.group, {self.marker: number})
-        self.producer.commit()
+        try:
+            self.producer.offsets(self.group, {self.marker: number})
+            self.producer.commit()
+        except FencedError as error:
+            if time.monotonic() - self.since < self.seconds:
+                raise
+            # the brokers tell a transaction that took too long in the same words as another process
+            found, do = f"a transaction of more than {self.seconds:.0f} s", "look whether the brokers are overloaded"
+            message = tell(str(self.cluster), found=found, wanted="one that ends before", do=do)
+            raise ConnectError(message, retry=True) from error
         self.committed, self.begun = number, False
 
     def _begin(self) -> None:
         if not self.begun:
             self.producer.begin()
-            self.begun = True
+            self.begun, self.since = True, time.monotonic()
 
     def close(self) -> None:
         """Give the producer back; what was not committed is aborted."""
