@@ -282,11 +282,13 @@ def _adapter() -> TypeAdapter[Any]:
 
 def _keeping() -> Any:
     """Return how pydantic reads a checkpoint: its folder or its topic tells which it is."""
-    folder: Any = Annotated[narrowed(Checkpoints, every_batches=Count), Tag("path")]
-    topic: Any = Annotated[narrowed(TopicCheckpoints, every_batches=Count, cluster=None), Tag("topic")]
-    return Annotated[
-        folder | topic, Discriminator(lambda value: "topic" if isinstance(value, dict) and "topic" in value else "path")
-    ]
+    folder: Any = Annotated[narrowed(Checkpoints, every_batches=Count), Tag("in a folder")]
+    topic: Any = Annotated[narrowed(TopicCheckpoints, every_batches=Count, cluster=None), Tag("in a topic")]
+
+    def home(value: Any) -> str:
+        return "in a topic" if isinstance(value, dict) and "topic" in value else "in a folder"
+
+    return Annotated[folder | topic, Discriminator(home)]
 
 
 def bounded(declared: type, **variants: Any) -> Any:
