@@ -17,7 +17,9 @@ def test_help_imports_nothing_heavy():
 
 def test_help_lists_every_command_and_each_has_its_own(streamem):
     text = streamem("--help").out
-    assert sorted(cli.commands.commands) == ["check", "combine", "list", "run", "schema", "score", "show"]
+    assert sorted(cli.commands.commands) == [
+        *("check", "combine", "lag", "list", "run", "schema", "score", "show", "topics")
+    ]
     for name in cli.commands.commands:
         assert f"\n  {name} " in text
         result = streamem(name, "--help")

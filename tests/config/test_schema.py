@@ -22,7 +22,8 @@ def freeway():
 
 def test_there_are_examples():
     assert [path.name for path in EXAMPLES] == [
-        *("aircraft.yaml", "earthquakes.yaml", "faithful.yaml", "freeway.yaml", "machine.yaml")
+        *("aircraft.yaml", "earthquakes.yaml", "faithful.yaml", "freeway.yaml", "kafka.yaml", "machine.yaml"),
+        "to_kafka.yaml",
     ]
 
 

@@ -226,4 +226,6 @@ def test_bounds_speak_of_declared_components_only():
 
 def test_every_example_loads():
     examples = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
-    assert [load(str(path)).name for path in examples] == ["aircraft", "earthquakes", "faithful", "freeway", "machine"]
+    assert [load(str(path)).name for path in examples] == [
+        *("aircraft", "earthquakes", "faithful", "freeway", "freeway-live", "machine", "freeway-to-kafka")
+    ]

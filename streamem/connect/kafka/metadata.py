@@ -25,7 +25,7 @@ def text(value: bytes | None) -> str | None:
 
     Examples
     --------
-    >>> text(b"caf\\xc3\\xa9"), text(b"\\xff"), text(None)
+    >>> text("café".encode()), text(bytes([255])), text(None)
     ('café', '\\xff', None)
     """
     return None if value is None else value.decode("utf-8", "backslashreplace")
@@ -52,7 +52,7 @@ def with_metadata(schema: pl.Schema, wanted: Sequence[str]) -> pl.Schema:
     Examples
     --------
     >>> with_metadata(pl.Schema({"x": pl.Float64()}), ["offset"])
-    Schema({'x': Float64, 'kafka.offset': Int64})
+    Schema([('x', Float64), ('kafka.offset', Int64)])
     """
     return pl.Schema(dict(schema) | {f"kafka.{name}": TYPES[name] for name in wanted})
 
