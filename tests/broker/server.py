@@ -1,6 +1,7 @@
 """A broker of Apache Kafka in a process of its own, which a test may kill and start again."""
 
 import base64
+import json
 import random
 import secrets
 import signal
@@ -68,7 +69,7 @@ class Broker:
         Where its data, settings and log go; made if it is not there.
     secure : bool
         Whether there is a second listener, with TLS and the users `USERS`: SASL_SSL with SCRAM-SHA-256, PLAIN or
-        OAUTHBEARER (unsigned tokens).
+        OAUTHBEARER (see `token`).
     authorizer : bool
         Whether rights are asked for. The listener without TLS and alice may do everything, bob nothing until he is
         given the right.
@@ -249,6 +250,14 @@ def secured(certificate: Path) -> dict[str, object]:
         f"{listener}.oauthbearer.sasl.jaas.config": f"{module}.oauthbearer.OAuthBearerLoginModule required "
         'unsecuredLoginStringClaim_sub="broker";',
     }
+
+
+def token(user: str) -> str:
+    """Return an unsigned JSON Web Token that says who one is, which the secure listener believes for an hour."""
+    now = int(time.time())
+    parts = {"alg": "none"}, {"sub": user, "iat": now, "exp": now + 3600}
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, ""])
 
 
 def wait(bootstrap: str, running: Callable[[], bool], tail: Callable[[], str]) -> None:
