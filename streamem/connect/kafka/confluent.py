@@ -2,7 +2,8 @@
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import Any
@@ -23,6 +24,9 @@ SECONDS = 10.0
 
 TRANSACTION_SECONDS = 60.0
 """How long the end of a transaction may take; librdkafka tries again meanwhile."""
+
+ANSWER_SECONDS = 2.0
+"""After so long the end of a transaction is asked for anew."""
 
 MOST = 10_000
 """Messages of one poll."""
@@ -225,6 +229,22 @@ def _messages(partition: Partition, records: Sequence[Any]) -> Messages:
     return Messages(partition, [one.offset() for one in records], [one.value() for one in records], rest)
 
 
+def _patiently(call: Callable[[float], Any]) -> None:
+    """Call until it is answered, at most for `TRANSACTION_SECONDS`.
+
+    librdkafka may wait in vain, for as long as it is let, for the answer of a broker that has gone; asked anew it goes
+    on where it was.
+    """
+    until = time.monotonic() + TRANSACTION_SECONDS
+    while True:
+        try:
+            call(ANSWER_SECONDS)
+            return
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() > until:
+                raise
+
+
 class _Producer:
     def __init__(self, producer: KafkaProducer, settings: Mapping[str, Any], told: _Told) -> None:
         self._producer, self._settings, self._told = producer, settings, told
@@ -291,11 +311,11 @@ class _Producer:
                 self._groups[group] = KafkaConsumer({**plain, "group.id": group}, logger=SILENT)
             metadata = self._groups[group].consumer_group_metadata()
             offsets = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
-            self._producer.send_offsets_to_transaction(offsets, metadata, TRANSACTION_SECONDS)
+            _patiently(lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds))
 
     def commit(self) -> None:
         with self._told():
-            self._producer.commit_transaction(TRANSACTION_SECONDS)
+            _patiently(self._producer.commit_transaction)
 
     def abort(self) -> None:
         with self._told():

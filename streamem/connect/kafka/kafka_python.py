@@ -9,7 +9,15 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic as KafkaNewTopic
-from kafka.errors import BrokerResponseError, KafkaError, OffsetOutOfRangeError, RetriableError, TopicAlreadyExistsError
+from kafka.errors import (
+    BrokerResponseError,
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+    RetriableError,
+    TopicAlreadyExistsError,
+)
+from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
 from streamem.connect.kafka.causes import Recent, failed
@@ -62,6 +70,21 @@ def told(place: str) -> Iterator[None]:
         raise failed(place, number, found, retry=isinstance(error, RetriableError), recent=recent.last) from error
 
 
+class _Patient(KafkaNetClient):  # type: ignore[misc]
+    """Waits for a broker that has gone.
+
+    By itself the library lets a question about a transaction fall that is due while its broker is away, and whoever
+    asked waits without end.
+    """
+
+    def await_ready(self, *arguments: Any, **named: Any) -> Any:
+        """Return False, which is asked again, in place of the error that is not."""
+        try:
+            return super().await_ready(*arguments, **named)
+        except KafkaConnectionError:
+            return False
+
+
 class KafkaPython:
     """Opens kafka-python's consumers and producers."""
 
@@ -92,6 +115,7 @@ class KafkaPython:
                 "batch_size": 262_144,
                 "metrics_enabled": False,
                 **options,
+                "kafka_client": _Patient,
                 "enable_idempotence": True,
                 "transactional_id": transactional_id,
             }
