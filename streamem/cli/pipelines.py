@@ -1,7 +1,10 @@
 """``run`` and ``check``: what is done with a pipeline file."""
 
 import gc
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from threading import Event
 
 __all__ = ["check", "run"]
+
+AGAIN_SECONDS = 1.0
+"""Two signals within so long are one: GNU timeout, for one, sends each to the process and to its group."""
 
 FROM = (
     "Kafka: read on from earliest, latest, committed or a time instead of where the state says; what was learned is "
@@ -54,13 +60,19 @@ def run(file: str, settings: Sequence[str], limit: int | None, fresh: bool, begi
 
 @contextmanager
 def stopped_by_signals(stopping: "Event") -> Iterator[None]:
-    """Set `stopping` at the first SIGINT or SIGTERM; the second has its ordinary effect."""
+    """Set `stopping` at the first SIGINT or SIGTERM; one that comes `AGAIN_SECONDS` later ends the process."""
     signals = (signal.SIGINT, signal.SIGTERM)
+    first: list[float] = []
 
-    def stop(*_: Any) -> None:
-        stopping.set()
-        for one in signals:
-            signal.signal(one, signal.SIG_DFL)
+    def stop(number: int, _: Any) -> None:
+        now = time.monotonic()
+        if not first:
+            first.append(now)
+            # in a thread of its own: the main thread may hold the lock of the event at this moment
+            threading.Thread(target=stopping.set, daemon=True).start()
+        elif now - first[0] > AGAIN_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     before = [(one, signal.signal(one, stop)) for one in signals]
     try:
