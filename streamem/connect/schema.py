@@ -13,6 +13,8 @@ __all__ = ["infer_csv", "infer_ndjson", "settle"]
 RECORDS = 10_000
 """Records that types are inferred from."""
 
+FLOAT = pl.Float64()
+
 TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
     "integer": pl.Int64(),
@@ -78,11 +80,13 @@ def settle(
     declared: Mapping[str, str],
     numbers: frozenset[str],
     place: str,
+    time: str | None = None,
 ) -> pl.Schema:
     """Return the schema: declared types first, then what is used as numbers, then what was inferred.
 
     A column that is used as a number becomes Float64 also where the sample holds whole numbers only, none at all, or
-    now and then a text that is none: that record is a bad record then, not the column.
+    now and then a text that is none: that record is a bad record then, not the column. So it is with a time column of
+    numbers, whose integers stay what they are.
 
     Raises
     ------
@@ -110,16 +114,18 @@ def settle(
             types[name] = TYPES[declared[name]]
         elif name in numbers and (kind.is_numeric() or mostly_numbers(sample[name])):
             types[name] = pl.Float64()
+        elif name == time and mostly_numbers(sample[name]):
+            types[name] = pl.Int64() if mostly_numbers(sample[name], pl.Int64()) else pl.Float64()
         else:
             types[name] = pl.String() if kind == pl.Null() else kind
     return pl.Schema(types)
 
 
-def mostly_numbers(column: pl.Series) -> bool:
-    """Return whether at least half of what is in a column can be read as numbers."""
+def mostly_numbers(column: pl.Series, kind: pl.DataType = FLOAT) -> bool:
+    """Return whether at least half of what is in a column of text can be read as numbers."""
     if column.dtype == pl.Null():
         return True
     if column.dtype != pl.String():
         return False
     present = column.drop_nulls()
-    return int(present.cast(pl.Float64, strict=False).is_not_null().sum()) * 2 >= len(present)
+    return int(present.cast(kind, strict=False).is_not_null().sum()) * 2 >= len(present)

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 import zstandard
 
-from streamem.connect.files import bytestream, parquet
+from streamem.connect.files import FilesSource, bytestream, parquet
 from streamem.errors import ConfigError, ConnectError, DataError
 from streamem.stream.batch import ROW
-from streamem.stream.protocol import Columns, Resume
+from streamem.stream.protocol import Columns, Cuts, Resume, World
 from tests.connect.reading import Clock, batches, opened, plain, resumed, values
 
 ROWS = [{"x": n / 4, "n": n, "s": f"t{n}", "q": 'say "a, b"\nagain'} for n in range(57)]
@@ -361,3 +361,23 @@ def test_standard_input_that_gives_nothing_is_left_when_the_run_is_asked_to_stop
         assert [batch for batch in reader if batch] == []  # the 2 is not whole
     os.close(writing)
     assert world.stopping.is_set()
+
+
+@pytest.mark.parametrize(("good", "kind"), [("{}", pl.Int64()), ("{}.5", pl.Float64())])
+def test_a_time_column_of_numbers_stays_one_when_a_text_stands_in_it(tmp_path, good, kind):
+    path = tmp_path / "t.csv"
+    path.write_text("t,x\n" + "".join(f"{'noon' if n == 7 else good.format(n)},{n}\n" for n in range(20)))
+    reader = FilesSource(paths=[str(path)]).open(World(), Cuts(100), Columns(time="t"), None)
+    [batch] = list(reader)
+    reader.close()
+    assert reader.schema["t"] == kind
+    assert batch.frame.height == 19
+    assert "`noon`" in batch.rejected[0].message
+
+
+def test_a_time_column_of_texts_stays_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("t,x\n2026-01-01,1\n17,2\n2026-01-03,3\n")
+    reader = FilesSource(paths=[str(path)]).open(World(), Cuts(100), Columns(time="t"), None)
+    reader.close()
+    assert reader.schema["t"] == pl.String()

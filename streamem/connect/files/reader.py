@@ -73,7 +73,7 @@ class FilesReader:
                 finally:
                     stream.close()
                 if inferred:
-                    return schema.settle(sample, inferred, declared, numbers, path)
+                    return schema.settle(sample, inferred, declared, numbers, path, self.columns.time)
             if not self.source.follow or self.world.wait(POLL_SECONDS):
                 return schema.settle(pl.DataFrame(), {}, declared, numbers, ", ".join(self.source.paths))
             self.files = listing.find(self.source.paths, self.source.order)
