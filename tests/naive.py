@@ -16,6 +16,11 @@ def log_density(values, mean, covariance):
     return out
 
 
+def uncounted(values, highest):
+    """How many values are neither missing nor 0, 1, 2 and so on up to `highest`."""
+    return sum(not (np.isnan(v) or (v >= 0.0 and v <= highest and v == int(v))) for v in values.ravel())
+
+
 def completed(row, mean, covariance):
     """The conditional mean of a row given what is observed of it, and the conditional covariance of the rest."""
     seen = ~np.isnan(row)

@@ -10,11 +10,12 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, field
-from typing import Annotated, Any, ClassVar, Union, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_type_hints
 
 from pydantic import AfterValidator, Field
 
-__all__ = ["described", "narrowed", "one_of"]
+__all__ = ["described", "narrowed", "one_of", "within"]
 
 
 def narrowed(declared: type, **fields: Any) -> Any:
@@ -57,6 +58,25 @@ def narrowed(declared: type, **fields: Any) -> Any:
         return declared(**{one.name: getattr(value, one.name) for one in dataclasses.fields(read)})
 
     return Annotated[read, AfterValidator(as_declared)]
+
+
+def within(declared: type) -> dict[str, Any]:
+    """Return the types of those fields of a declaration that have limits, as pydantic reads them.
+
+    Examples
+    --------
+    >>> from streamem.em import Power
+    >>> sorted(within(Power))
+    ['exponent', 'half_life_records', 'rate']
+    """
+    hints = get_type_hints(declared)
+    return {one.name: _within(hints[one.name], one.metadata) for one in dataclasses.fields(declared) if one.metadata}
+
+
+def _within(hint: Any, limits: Mapping[str, Any]) -> Any:
+    if NoneType in get_args(hint):
+        return _within(get_args(hint)[0], limits) | None
+    return Annotated[hint, Field(**limits, allow_inf_nan=False if hint is float else None)]
 
 
 def one_of(types: Iterable[Any]) -> Any:

@@ -10,32 +10,14 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from streamem.config.checks import check, on_stdout
-from streamem.config.declared import described, narrowed, one_of
+from streamem.config.declared import described, narrowed, one_of, within
 from streamem.config.explain import explain
 from streamem.config.problems import refuse
 from streamem.config.reading import read
 from streamem.connect import SINKS, SOURCES, FilesSource, KafkaSink, KafkaSource, TopicCheckpoints
 from streamem.connect.kafka import Workers
 from streamem.connect.kafka.formats import RegistrySettings
-from streamem.em import (
-    FAMILIES,
-    HMM,
-    INERTIAS,
-    LDS,
-    MODELS,
-    SCHEDULES,
-    Constant,
-    Cumulative,
-    Gaussian,
-    GrowingWindow,
-    Kalman,
-    LogNormal,
-    Mixture,
-    Part,
-    Power,
-    Product,
-    SampledInertia,
-)
+from streamem.em import FAMILIES, INERTIAS, MODELS, SCHEDULES, Gaussian, LogNormal, Part, Power, Product
 from streamem.stream.home import Keeping
 from streamem.stream.operators import OPERATORS, Lag, Learn, Order, Score
 from streamem.stream.operators.lag import MOST_LAG
@@ -49,41 +31,13 @@ __all__ = ["Settings", "json_schema", "load"]
 
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-HalfLife = Annotated[
-    Positive | None,
-    Field(description="After so many records an old one counts half, at most; null sets no bound."),
-]
-Share = Annotated[float, Field(gt=0, le=1)]
+Floor = Annotated[float, Field(gt=0, lt=1)]
 
 BOUNDS: dict[type, dict[str, Any]] = {
-    Mixture: {"components": Count, "prior_records": NotNegative},
-    HMM: {"states": Count, "prior_records": NotNegative},
-    Kalman: {
-        "period": Whole,
-        "harmonics": Whole,
-        "horizon_seconds": NotNegative,
-        "gate_sigma": Positive | None,
-    },
-    LDS: {"state_size": Whole, "horizon_steps": Whole, "gate_sigma": Positive | None},
-    Gaussian: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
-    LogNormal: {"covariance_floor": Annotated[float, Field(gt=0, lt=1)]},
-    Part: {"columns": Count},
-    GrowingWindow: {
-        "exponent": Annotated[float, Field(ge=0, le=1)],
-        "window_records": Positive | None,
-        "half_life_records": HalfLife,
-    },
-    Power: {
-        "rate": Positive,
-        "exponent": Annotated[float, Field(gt=0.5, le=1)],
-        "half_life_records": HalfLife,
-    },
-    Cumulative: {"half_life_records": HalfLife},
-    Constant: {"step_size": Share, "half_life_records": HalfLife},
-    SampledInertia: {"samples": Count},
+    Gaussian: {"covariance_floor": Floor},
+    LogNormal: {"covariance_floor": Floor},
+    Power: {"exponent": Annotated[float, Field(gt=0.5, le=1)]},
     KafkaSink: {"rows_per_message": Count | None},
     Workers: {"index": Whole, "count": Count},
     Lag: {
@@ -104,7 +58,11 @@ BOUNDS: dict[type, dict[str, Any]] = {
     },
     Score: {"name": Name, "anomaly_window_records": Count, "max_keys": Count | None, "idle_ttl_ms": Count | None},
 }
-"""What the declarations say of their numbers in words: limits within which each of them makes sense."""
+"""What declarations say of their numbers in words: limits within which each makes sense.
+
+What `streamem.em` declares brings its own. The edges that an experiment may want and a run that nobody watches may not
+are left out here: no floor at all, and step sizes that no theorem covers.
+"""
 
 MAY_CHANGE: dict[type, tuple[str, ...]] = {
     FilesSource: ("follow", "speed"),
@@ -292,8 +250,8 @@ def _keeping() -> Any:
 
 
 def bounded(declared: type, **variants: Any) -> Any:
-    """Return how pydantic reads a component: its numbers within `BOUNDS`, its general fields one of `variants`."""
-    return narrowed(declared, **BOUNDS.get(declared, {}), **variants)
+    """Return how pydantic reads a component: its numbers within limits, its general fields one of `variants`."""
+    return narrowed(declared, **within(declared) | BOUNDS.get(declared, {}) | variants)
 
 
 def variants(declared: type, **given: Any) -> dict[str, Any]:

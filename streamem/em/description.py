@@ -6,7 +6,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from streamem.em.families import FAMILIES, Family
-from streamem.errors import SnapshotError, nearest, tell
+from streamem.errors import ConfigError, SnapshotError, nearest, tell
 
 __all__ = ["build", "describe", "unreadable"]
 
@@ -45,7 +45,11 @@ def constructed(kind: type[Any], settings: Mapping[str, Any]) -> Any:
     for name in settings:
         if name not in hints:
             raise unreadable(f"setting {name!r} of {kind.__name__}", "one of " + ", ".join(sorted(hints)))
-    return kind(**{name: read(name, value, hints[name]) for name, value in settings.items()})
+    right = {name: read(name, value, hints[name]) for name, value in settings.items()}
+    try:
+        return kind(**right)
+    except ConfigError as error:
+        raise SnapshotError(f"snapshot: {error}") from error
 
 
 def read(name: str, value: Any, hint: Any) -> Any:

@@ -28,13 +28,14 @@ from streamem.em.chain import (
     still_alive,
     walked,
 )
-from streamem.em.families import Family, Gaussian
+from streamem.em.declaration import Declaration, check_instance, limited
+from streamem.em.families import FAMILIES, Family, Gaussian
 from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments, Span
 from streamem.em.passes import Passes, forward
 from streamem.em.posterior import Kind, Posterior
-from streamem.em.start import STAGES, coordinates, likeliest, moving_average
+from streamem.em.start import STAGES, check_support, coordinates, likeliest, moving_average
 from streamem.errors import ConfigError, tell
 
 __all__ = ["HMM"]
@@ -42,8 +43,8 @@ __all__ = ["HMM"]
 TINY = np.finfo(float).tiny
 
 
-@dataclass(frozen=True)
-class HMM:
+@dataclass(frozen=True, kw_only=True)
+class HMM(Declaration):
     """Every record comes from a hidden state, and the states follow one another: regimes with memory.
 
     Parameters
@@ -68,7 +69,7 @@ class HMM:
     Raises
     ------
     ConfigError
-        The mask has a wrong shape or a state that nothing follows.
+        The mask has a wrong shape or a state that nothing follows, or another setting is beyond its limits.
 
     Examples
     --------
@@ -77,15 +78,17 @@ class HMM:
     """
 
     type: Literal["hmm"] = "hmm"
-    states: int = 2
+    states: int = limited(2, ge=1)
     family: Family = field(default_factory=Gaussian)
     sequences: Literal["endless", "complete", "absorbing"] = "endless"
     transitions: Literal["full", "left_to_right"] = "full"
     mask: tuple[tuple[int, ...], ...] = ()
-    prior_records: float = 0.0
+    prior_records: float = limited(0.0, ge=0)
     smoothed: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        check_instance("hmm: family", self.family, FAMILIES, "log_density")
         rows = [len(row) for row in self.mask]
         if rows and (rows != [self.states] * self.states or not set().union(*self.mask) <= {0, 1}):
             found, wanted = f"rows of {rows} numbers", f"{self.states} rows of {self.states} numbers, each 0 or 1"
@@ -154,10 +157,12 @@ class HMM:
         Raises
         ------
         ModelError
-            Fewer different rows than states, a constant column, or a likelihood that is not finite.
+            Fewer rows than the states need, or fewer different ones, a constant column, or a likelihood that is not
+            finite.
         """
         mixture = Mixture(components=self.states, family=self.family, prior_records=self.prior_records)
         broad = self.family.broad(observations, self.states)
+        check_support(self, self.family, observations)
         each = coordinates(self.family, observations)
         around = moving_average(each, observations.segments())
         candidates = []

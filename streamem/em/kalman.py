@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streamem.em.declaration import Declaration, limited
 from streamem.em.dynamics import Dynamics, Motion, motion, noise_sums, over_columns
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations
@@ -43,8 +44,8 @@ MANY = 60
 """Harmonics at most: the state has two numbers for each."""
 
 
-@dataclass(frozen=True)
-class Kalman:
+@dataclass(frozen=True, kw_only=True)
+class Kalman(Declaration):
     """Tracks what moves by known laws, at irregular times too, and learns how much noise there is.
 
     Parameters
@@ -71,7 +72,7 @@ class Kalman:
     Raises
     ------
     ConfigError
-        A season without a period, or with too many harmonics.
+        A season without a period or with too many harmonics, or another setting beyond its limits.
 
     Examples
     --------
@@ -81,14 +82,15 @@ class Kalman:
 
     type: Literal["kalman"] = "kalman"
     dynamics: Dynamics = "constant_velocity"
-    period: int = 0
-    harmonics: int = 0
+    period: int = limited(0, ge=0)
+    harmonics: int = limited(0, ge=0)
     observation_covariance: Literal["diagonal", "full"] = "diagonal"
     sequences: Literal["endless", "complete"] = "endless"
-    horizon_seconds: float = 0.0
-    gate_sigma: float | None = None
+    horizon_seconds: float = limited(0.0, ge=0)
+    gate_sigma: float | None = limited(None, gt=0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dynamics != "seasonal":
             return
         if self.period < 2:

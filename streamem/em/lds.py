@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from streamem.em.chain import still_alive
+from streamem.em.declaration import Declaration, limited
 from streamem.em.linear import LDSParameters, LDSStatistics, lds_from, long_run, regressed, second_moments, started
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments
@@ -54,8 +55,8 @@ SURE: dict[Part, set[Part]] = {"R": {"R"}, "Q": {"A", "Q"}, "V1": {"m1", "V1"}}
 """Covariances that must be positive definite, and by which learned parts; R always."""
 
 
-@dataclass(frozen=True)
-class LDS:
+@dataclass(frozen=True, kw_only=True)
+class LDS(Declaration):
     """A hidden state that moves linearly, with Gaussian noise, and is observed so; its matrices are given or learned.
 
     Parameters
@@ -95,7 +96,7 @@ class LDS:
     """
 
     type: Literal["lds"] = "lds"
-    state_size: int = 0
+    state_size: int = limited(0, ge=0)
     transition: Matrix = ()
     observation: Matrix = ()
     transition_covariance: Matrix = ()
@@ -106,10 +107,11 @@ class LDS:
     diagonal: tuple[Literal["Q", "R"], ...] = ()
     initial: Literal["first", "before_first"] = "first"
     sequences: Literal["endless", "complete"] = "endless"
-    horizon_steps: int = 0
-    gate_sigma: float | None = None
+    horizon_steps: int = limited(0, ge=0)
+    gate_sigma: float | None = limited(None, gt=0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         n = self.states
         if n < 1:
             do = "set state_size, or give a matrix"

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from streamem.em.families import Family, Gaussian, Parameters
+from streamem.em.declaration import Declaration, check_instance, limited
+from streamem.em.families import FAMILIES, Family, Gaussian, Parameters
 from streamem.em.kernels.softmax import softmax
 from streamem.em.model import Carried, Expectation, check_finite
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.em.posterior import Kind, Posterior
-from streamem.em.start import STAGES, coordinates, likeliest, nearest_centres, seed_centres
+from streamem.em.start import STAGES, check_support, coordinates, likeliest, nearest_centres, seed_centres
 from streamem.errors import SnapshotError, tell
 
 __all__ = ["Mixture", "MixtureParameters"]
@@ -38,8 +39,8 @@ class MixtureParameters:
         return self.components.columns
 
 
-@dataclass(frozen=True)
-class Mixture:
+@dataclass(frozen=True, kw_only=True)
+class Mixture(Declaration):
     """Every record comes from one of several components: clusters, regimes.
 
     Parameters
@@ -52,6 +53,11 @@ class Mixture:
         Pseudo-rows, spread over the components, that join the data at every update: they keep a component that
         little supports as wide as a share of the data. 0 is maximum likelihood.
 
+    Raises
+    ------
+    ConfigError
+        A setting of another type or beyond its limits.
+
     Examples
     --------
     >>> Mixture(components=2).free_parameters(columns=2)
@@ -59,9 +65,13 @@ class Mixture:
     """
 
     type: Literal["mixture"] = "mixture"
-    components: int = 2
+    components: int = limited(2, ge=1)
     family: Family = field(default_factory=Gaussian)
-    prior_records: float = 0.0
+    prior_records: float = limited(0.0, ge=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_instance("mixture: family", self.family, FAMILIES, "log_density")
 
     @property
     def tells(self) -> Mapping[str, Kind]:
@@ -108,9 +118,11 @@ class Mixture:
         Raises
         ------
         ModelError
-            Fewer different rows than components, a constant column, or a likelihood that is not finite.
+            Fewer rows than the components need, or fewer different ones, a constant column, or a likelihood that is not
+            finite.
         """
         broad = self.family.broad(observations, self.components)
+        check_support(self, self.family, observations)
         scaled = coordinates(self.family, observations)
         draws = STAGES[0][0] if self.components > 1 else 1
         best = likeliest(self, [self.clustered(observations, scaled, broad, rng) for _ in range(draws)], observations)

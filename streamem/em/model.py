@@ -19,9 +19,9 @@ import numpy as np
 
 from streamem.em.observations import Array, Flags, Labels, Observations
 from streamem.em.posterior import Kind, Posterior
-from streamem.errors import ModelError, tell
+from streamem.errors import DataError, ModelError, tell
 
-__all__ = ["Carried", "Expectation", "Model", "check_finite"]
+__all__ = ["Carried", "Expectation", "Model", "check_finite", "check_rows"]
 
 Carried = Mapping[str, Array]
 """What segments take up from the batch before, or leave to the next: arrays of shape (S, ...), one row a segment.
@@ -166,6 +166,41 @@ class Model(Protocol):
 
     def summary(self, parameters: Any) -> list[dict[str, Any]]:
         """Return what a table of the model shows, one row a component."""
+
+
+def check_rows(model: Model, observations: Observations, columns: int | None) -> None:
+    """Refuse rows that the model cannot have given rise to; those of a pipeline are checked for values already.
+
+    Parameters
+    ----------
+    model : Model
+    observations : Observations
+    columns : int or None
+        How many the model has learned; None while that is open.
+
+    Raises
+    ------
+    DataError
+        No observations, another number of columns, an exposure that means nothing, or an impossible value.
+    """
+    if not isinstance(observations, Observations):
+        do = "wrap it: Observations(X)"
+        raise DataError(tell("rows", found=f"a plain {type(observations).__name__}", wanted="Observations", do=do))
+    found = observations.values.shape[1]
+    if columns is not None and found != columns:
+        many = f"{found} column{'s' * (found != 1)}"
+        do = "give the columns that the model learned from"
+        raise DataError(tell("values", found=many, wanted=str(columns), do=do))
+    if observations.checked:
+        return
+    if observations.exposure is not None and not model.exposed:
+        do = "leave it out, or take a family of counts such as Poisson()"
+        raise DataError(tell("exposure", found=f"one for {model.type}", wanted="none", do=do))
+    wrong = model.wrong(observations.values)
+    if np.count_nonzero(wrong):  # a third of what any() costs
+        row, column = np.argwhere(wrong)[0]
+        value, do = observations.values[row, column], "mend the row, or leave it out"
+        raise DataError(tell(f"values[{row}, {column}]", found=f"{value:g}", wanted=model.support, do=do))
 
 
 def check_finite(log_likelihood: Array) -> None:

@@ -1,13 +1,14 @@
 """What a micro-batch is to the mathematics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamem.errors import ModelError, tell
+from streamem.em.rows import by_row, numbers
+from streamem.errors import DataError, ModelError, tell
 
 __all__ = ["Array", "Flags", "Labels", "Observations", "Segments", "Span"]
 
@@ -91,7 +92,7 @@ class Segments:
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Rows of numbers.
+    """Rows of numbers, checked when they are made; what is no float64 yet becomes it.
 
     Parameters
     ----------
@@ -102,9 +103,17 @@ class Observations:
     exposure : ndarray, shape (N,), optional
         Float64, > 0; how much time, length or population the counts of a row are of. 1 if left out.
     sequence : ndarray, shape (N,), optional
-        Intp; which sequence a row is of. Rows of a sequence are in the order of their time. 0 if left out.
+        Intp, from 0 on; which sequence a row is of, by the same number in every batch: what goes on from batch to batch
+        is kept in as many slots as the largest says. Rows of a sequence are in the order of their time. 0 if left out.
     time : ndarray, shape (N,), optional
-        Float64, seconds.
+        Float64, seconds, finite.
+    checked : bool
+        Whether who makes this has checked it all, the values by the model's `wrong` too; then nobody does again.
+
+    Raises
+    ------
+    DataError
+        Text or other things that are no numbers, another shape, or a number that a row cannot have.
 
     Examples
     --------
@@ -117,13 +126,42 @@ class Observations:
     exposure: Array | None = None
     sequence: Labels | None = None
     time: Array | None = None
+    checked: bool = field(default=False, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.checked:
+            return
+        values = numbers("values", self.values)
+        if values.ndim != 2 or not values.shape[1]:
+            do = "write values[:, None] for one column" if values.ndim == 1 else "give one row a record"
+            found, wanted = f"the shape {values.shape}", "(rows, columns), at least one column"
+            raise DataError(tell("values", found=found, wanted=wanted, do=do))
+        object.__setattr__(self, "values", values)
+        for name in BY_ROW:
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, by_row(name, given, len(values)))
+
+    @classmethod
+    def trusted(cls, values: Array, *by_row: Any, checked: bool = False) -> "Observations":
+        """Return rows made of others that were checked: a part of a batch must not cost that again."""
+        made = object.__new__(cls)
+        made.__dict__.update(values=values, checked=checked, **EMPTY)
+        made.__dict__.update(zip(BY_ROW, by_row, strict=False))
+        return made
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: slice | Flags | Labels) -> "Observations":
+        if isinstance(rows, int | np.integer):
+            raise DataError(tell("observations", found=f"row {rows}", wanted="rows", do=f"write [{rows} : {rows + 1}]"))
         rest = (getattr(self, name) for name in BY_ROW)
-        return Observations(self.values[rows], *(None if column is None else column[rows] for column in rest))
+        by_row = (None if column is None else column[rows] for column in rest)
+        return Observations.trusted(self.values[rows], *by_row, checked=self.checked)
+
+    def with_values(self, values: Array) -> "Observations":
+        """Return the same rows with other values."""
+        return Observations.trusted(values, *(getattr(self, name) for name in BY_ROW), checked=self.checked)
 
     def span(self) -> Span:
         """Return how much data this is by the weight of its rows, whatever a model makes of them."""
@@ -140,7 +178,8 @@ class Observations:
     def concatenate(parts: "list[Observations]") -> "Observations":
         """Return the rows of all parts, in order."""
         values = np.concatenate([part.values for part in parts])
-        return Observations(values, *(joined(parts, name, empty) for name, empty in BY_ROW.items()))
+        by_row = (joined(parts, name, empty) for name, empty in BY_ROW.items())
+        return Observations.trusted(values, *by_row, checked=all(part.checked for part in parts))
 
     def segments(self) -> Segments:
         """Return how the rows make up sequences."""
@@ -166,6 +205,8 @@ class Observations:
 
 BY_ROW = {"weight": 1.0, "exposure": 1.0, "sequence": 0, "time": np.nan}
 """What a row may have besides its values, and what stands for it in rows that lack it."""
+
+EMPTY = dict.fromkeys(BY_ROW)
 
 
 def joined(parts: list[Observations], name: str, empty: float) -> Any:

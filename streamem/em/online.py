@@ -13,25 +13,26 @@ import numpy as np
 from streamem.em.carry import Carry
 from streamem.em.certificate import Certificate, certify
 from streamem.em.combine import blend_parameters
-from streamem.em.model import Carried, Expectation, Model
+from streamem.em.declaration import Declaration, check_instance, limited
+from streamem.em.model import Carried, Expectation, Model, check_rows
 from streamem.em.observations import Observations
 from streamem.em.posterior import Posterior
-from streamem.em.schedule import GrowingWindow, Moment, Schedule, averaging_step, first_window
-from streamem.em.snapshot import Snapshot
-from streamem.errors import ConfigError, ModelError, tell
+from streamem.em.schedule import SCHEDULES, GrowingWindow, Moment, Schedule, averaging_step, first_window
+from streamem.em.snapshot import MODELS, Snapshot, nested
+from streamem.errors import ConfigError, ModelError, SnapshotError, tell
 
 __all__ = ["INERTIAS", "ExactInertia", "OnlineEM", "SampledInertia"]
 
 
-@dataclass(frozen=True)
-class ExactInertia:
+@dataclass(frozen=True, kw_only=True)
+class ExactInertia(Declaration):
     """The old model's moments in closed form. The default."""
 
     type: Literal["exact"] = "exact"
 
 
-@dataclass(frozen=True)
-class SampledInertia:
+@dataclass(frozen=True, kw_only=True)
+class SampledInertia(Declaration):
     """The old model's moments estimated from rows drawn from it, for models without a closed form.
 
     Parameters
@@ -41,14 +42,14 @@ class SampledInertia:
     """
 
     type: Literal["sampled"] = "sampled"
-    samples: int = 2000
+    samples: int = limited(2000, ge=1)
 
 
 INERTIAS = {"exact": ExactInertia, "sampled": SampledInertia}
 
 
 @dataclass
-class OnlineEM:
+class OnlineEM(Declaration):
     """A model that learns from one micro-batch after the other.
 
     The first `warmup_records` rows are held until a start can be made from them; each later batch is one step of
@@ -72,7 +73,14 @@ class OnlineEM:
     Raises
     ------
     ConfigError
+        A model, schedule, inertia or start that is none, a start of another model, a number beyond its limits; or
         `certified`, but the promise does not hold for sampled inertia or with a prior.
+
+    Attributes
+    ----------
+    snapshot : Snapshot or None
+        What was learned. None until the warm-up is complete: until then `holding` is true and there is nothing to show
+        or combine; give more rows, set fewer `warmup_records`, or begin from a `start`.
 
     Examples
     --------
@@ -88,8 +96,8 @@ class OnlineEM:
 
     model: Model
     schedule: Schedule = field(default_factory=GrowingWindow)
-    warmup_records: int | None = None
-    seed: int = 0
+    warmup_records: int | None = limited(None, ge=1)
+    seed: int = limited(0, ge=0, lt=2**63)
     inertia: ExactInertia | SampledInertia = field(default_factory=ExactInertia)
     start: Snapshot | None = None
     certified: bool = False
@@ -98,6 +106,12 @@ class OnlineEM:
     held: list[Observations] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        check_instance("OnlineEM: model", self.model, MODELS, "start")
+        check_instance("OnlineEM: schedule", self.schedule, SCHEDULES, "step")
+        check_instance("OnlineEM: inertia", self.inertia, INERTIAS, "type")
+        if self.start is not None:
+            check_start(self.start, self.model)
         self.snapshot = self.start
         exact = isinstance(self.inertia, ExactInertia) and self.model.prior_records == 0.0
         if self.certified and not exact:
@@ -118,9 +132,12 @@ class OnlineEM:
 
         Raises
         ------
+        DataError
+            Rows of other columns, or a value that the model cannot give rise to. The learner is as it was.
         ModelError
             The start or the update degenerates. The learner is as it was.
         """
+        self.check(observations)
         if self.snapshot is None:
             return self.warm_up(observations)
         sequence = observations.segments().sequence
@@ -134,21 +151,34 @@ class OnlineEM:
 
         Raises
         ------
+        DataError
+            Rows of other columns, or a value that the model cannot give rise to.
         ModelError
             There are no parameters yet.
         """
+        begun = self.begun()
+        self.check(observations)
         carried = self.carry.take(observations.segments().sequence)
-        return self.model.posterior(self.begun().parameters, observations, carried)[0]
+        return self.model.posterior(begun.parameters, observations, carried)[0]
 
     def follow(self, observations: Observations) -> Posterior:
         """Return the same and go on along the sequences, but learn nothing.
 
         Raises
         ------
+        DataError
+            Rows of other columns, or a value that the model cannot give rise to.
         ModelError
             There are no parameters yet.
         """
-        return self.carry.follow(self.model, self.begun().parameters, observations)
+        begun = self.begun()
+        self.check(observations)
+        return self.carry.follow(self.model, begun.parameters, observations)
+
+    def check(self, observations: Observations) -> None:
+        """Refuse rows that cannot be those of the model, with a DataError; see `model.check_rows`."""
+        columns = self.held[0].values.shape[1] if self.held else None
+        check_rows(self.model, observations, columns if self.snapshot is None else self.snapshot.columns)
 
     def begun(self) -> Snapshot:
         """Return what was learned. Raises ModelError where there is nothing yet."""
@@ -255,6 +285,18 @@ class OnlineEM:
     def rng(self, update: int) -> np.random.Generator:
         """Return the random numbers of one update: they depend on nothing but the seed and its number."""
         return np.random.Generator(np.random.Philox(key=np.array([self.seed, update], np.uint64)))
+
+
+def check_start(start: Snapshot, model: Model) -> None:
+    """Refuse a start that is no snapshot, or one whose parameters are not those of the model, with a ConfigError."""
+    do = "give a snapshot of this model: learner.snapshot, or Snapshot.from_json"
+    if not isinstance(start, Snapshot):
+        raise ConfigError(tell("OnlineEM: start", found=f"a {type(start).__name__}", wanted="a Snapshot", do=do))
+    try:
+        for parameters in (start.parameters, start.averaged):
+            model.assemble(nested(parameters, np.asarray))
+    except SnapshotError as error:
+        raise ConfigError(f"OnlineEM: start: {error}") from error
 
 
 def apart(batches: list[Observations]) -> list[Observations]:

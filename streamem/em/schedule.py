@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import exp, expm1, log, log1p
 from typing import Any, Literal, Protocol
 
+from streamem.em.declaration import Declaration, limited
+
 __all__ = ["SCHEDULES", "Constant", "Cumulative", "GrowingWindow", "Moment", "Power", "Schedule"]
 
 
@@ -62,8 +64,8 @@ def at_least(step: float, half_life: float | None, added: float) -> float:
     return step if half_life is None else max(step, -expm1(-log(2.0) * added / half_life))
 
 
-@dataclass(frozen=True)
-class GrowingWindow:
+@dataclass(frozen=True, kw_only=True)
+class GrowingWindow(Declaration):
     """The window of remembered records grows as the stream does, but slower: w0 (1 + m/w0)^β. The default.
 
     Parameters
@@ -72,6 +74,8 @@ class GrowingWindow:
         β in [0, 1]; 0 keeps the window at w0, 1 nearly weighs every record the same.
     window_records : float, optional
         w0; by default min(2p, 15 K (d + 1)) for p learned numbers, K components, d columns.
+    half_life_records : float, optional
+        After so many records an old one counts half, at most; null sets no bound.
 
     Examples
     --------
@@ -80,9 +84,9 @@ class GrowingWindow:
     """
 
     type: Literal["growing_window"] = "growing_window"
-    exponent: float = 0.6
-    window_records: float | None = None
-    half_life_records: float | None = None
+    exponent: float = limited(0.6, ge=0, le=1)
+    window_records: float | None = limited(None, gt=0)
+    half_life_records: float | None = limited(None, gt=0)
 
     def step(self, moment: Moment) -> float:
         """Return γ = 1 - exp(-∫ max(1/W(x), ln 2 / H) dx) over the records of the batch."""
@@ -109,8 +113,8 @@ class GrowingWindow:
         return expm1((1.0 - self.exponent) * log1p(seen / first)) / (1.0 - self.exponent)
 
 
-@dataclass(frozen=True)
-class Power:
+@dataclass(frozen=True, kw_only=True)
+class Power(Declaration):
     """η_t = rate / t^exponent, γ = η/(1+η): the schedule of the paper, by update whatever its size.
 
     Parameters
@@ -118,13 +122,15 @@ class Power:
     rate : float
         η0 > 0.
     exponent : float
-        β in (0.5, 1].
+        β in (0.5, 1]; the experiments of the paper take 0.5 too, which no theorem covers.
+    half_life_records : float, optional
+        After so many records an old one counts half, at most; null sets no bound.
     """
 
     type: Literal["power"] = "power"
-    rate: float = 1.0
-    exponent: float = 0.9
-    half_life_records: float | None = None
+    rate: float = limited(1.0, gt=0)
+    exponent: float = limited(0.9, ge=0.5, le=1)
+    half_life_records: float | None = limited(None, gt=0)
 
     def step(self, moment: Moment) -> float:
         """Return γ = η_t / (1 + η_t)."""
@@ -132,31 +138,39 @@ class Power:
         return at_least(eta / (1.0 + eta), self.half_life_records, moment.added)
 
 
-@dataclass(frozen=True)
-class Cumulative:
-    """γ = n/(m + n): every record of the stream weighs the same."""
+@dataclass(frozen=True, kw_only=True)
+class Cumulative(Declaration):
+    """γ = n/(m + n): every record of the stream weighs the same.
+
+    Parameters
+    ----------
+    half_life_records : float, optional
+        After so many records an old one counts half, at most; null sets no bound.
+    """
 
     type: Literal["cumulative"] = "cumulative"
-    half_life_records: float | None = None
+    half_life_records: float | None = limited(None, gt=0)
 
     def step(self, moment: Moment) -> float:
         """Return γ = n/(m + n)."""
         return at_least(moment.added / (moment.seen + moment.added), self.half_life_records, moment.added)
 
 
-@dataclass(frozen=True)
-class Constant:
+@dataclass(frozen=True, kw_only=True)
+class Constant(Declaration):
     """The same γ for every update: the past is forgotten at a constant rate.
 
     Parameters
     ----------
     step_size : float
         γ in (0, 1].
+    half_life_records : float, optional
+        After so many records an old one counts half, at most; null sets no bound.
     """
 
     type: Literal["constant"] = "constant"
-    step_size: float = 0.05
-    half_life_records: float | None = None
+    step_size: float = limited(0.05, gt=0, le=1)
+    half_life_records: float | None = limited(None, gt=0)
 
     def step(self, moment: Moment) -> float:
         """Return γ."""

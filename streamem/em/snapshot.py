@@ -16,7 +16,7 @@ from streamem.em.hmm import HMM
 from streamem.em.kalman import Kalman
 from streamem.em.lds import LDS
 from streamem.em.mixture import Mixture
-from streamem.em.model import Model
+from streamem.em.model import Model, check_rows
 from streamem.em.observations import Array, Observations
 from streamem.em.posterior import Posterior
 from streamem.errors import ConfigError, SnapshotError, tell
@@ -83,7 +83,14 @@ class Snapshot:
         return int(self.parameters.columns)
 
     def posterior(self, observations: Observations) -> Posterior:
-        """Return what the averaged model says of rows; every sequence in them begins there."""
+        """Return what the averaged model says of rows; every sequence in them begins there.
+
+        Raises
+        ------
+        DataError
+            Rows of other columns, or a value that the model cannot give rise to.
+        """
+        check_rows(self.model, observations, self.columns)
         return self.model.posterior(self.averaged, observations)[0]
 
     def to_json(self) -> dict[str, Any]:
@@ -177,7 +184,7 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
     Raises
     ------
     ConfigError
-        No snapshots, or weights that are not one number >= 0 for each.
+        No snapshots, something else, or weights that are not one number >= 0 for each.
     SnapshotError
         The models differ.
 
@@ -185,6 +192,14 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
     ----------
     Amid and Warmuth (2020), section 4.
     """
+    if isinstance(snapshots, Snapshot):
+        found, do = "a Snapshot", "write combine([a, b])"
+        raise ConfigError(tell("combine", found=found, wanted="a list of them", do=do))
+    for place, one in enumerate(snapshots, start=1):
+        if not isinstance(one, Snapshot):
+            do = "leave it out; what a learner in its warm-up has for a snapshot is None"
+            found = "None" if one is None else f"a {type(one).__name__}"
+            raise ConfigError(tell(f"combine: snapshot {place}", found=found, wanted="a Snapshot", do=do))
     if not snapshots:
         raise ConfigError(tell("combine", found="no snapshots", wanted="at least one", do="name snapshots"))
     alphas = [snapshot.weight_seen for snapshot in snapshots] if weights is None else list(weights)

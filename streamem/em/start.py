@@ -4,13 +4,23 @@ from typing import Any
 
 import numpy as np
 
-from streamem.em.families import Family
+from streamem.em.families import Family, Gamma, Gaussian, Product
 from streamem.em.families.family import column_moments
 from streamem.em.model import Model
 from streamem.em.observations import Array, Labels, Observations, Segments
 from streamem.errors import ModelError, tell
 
-__all__ = ["STAGES", "batch_em", "coordinates", "likeliest", "moving_average", "nearest_centres", "seed_centres"]
+__all__ = [
+    "STAGES",
+    "batch_em",
+    "check_support",
+    "coordinates",
+    "least_rows",
+    "likeliest",
+    "moving_average",
+    "nearest_centres",
+    "seed_centres",
+]
 
 STAGES = ((30, 5), (5, 20))
 """(candidates, EM iterations): all k-means++ draws get a few iterations, the likeliest of them some more.
@@ -44,6 +54,38 @@ def coordinates(family: Family, observations: Observations) -> Array:
     scaled = (found - mean) / np.sqrt(variance)
     scaled[np.isnan(scaled)] = 0.0
     return np.asarray(scaled)
+
+
+def least_rows(family: Family, components: int, columns: int) -> int:
+    """Return how many rows it takes for the likelihood to have a maximum at all: with fewer, some width is zero.
+
+    A full covariance needs one row more than columns, a tied one as many rows as columns besides one a component, a
+    variance two rows; a mean alone one. Anderson (2003), theorem 3.2.1.
+
+    Examples
+    --------
+    >>> from streamem.em import Gaussian, Poisson
+    >>> least_rows(Gaussian(), components=2, columns=2), least_rows(Poisson(), components=2, columns=2)
+    (6, 2)
+    """
+    if isinstance(family, Product):
+        return max(least_rows(part.family, components, part.columns) for part in family.parts)
+    if isinstance(family, Gaussian) and family.covariance == "tied":
+        return components + columns
+    if isinstance(family, Gaussian) and family.covariance == "full":
+        return components * (columns + 1)
+    return components * (2 if isinstance(family, Gaussian | Gamma) else 1)
+
+
+def check_support(model: Model, family: Family, observations: Observations) -> None:
+    """Refuse fewer warm-up rows than `least_rows`, with a ModelError, unless there is a prior to hold the widths up."""
+    rows = len(observations) if observations.weight is None else int(np.count_nonzero(observations.weight))
+    components, columns = model.components, observations.values.shape[1]
+    least = least_rows(family, components, columns)
+    if rows < least and model.prior_records == 0.0:
+        found, do = f"{rows} warm-up records", f"use fewer components, or warmup_records of {10 * least}"
+        wanted = f"at least {least}: with fewer, some of {components} components in {columns} columns has no width"
+        raise ModelError(tell("the start", found=found, wanted=wanted, do=do))
 
 
 def moving_average(rows: Array, segments: Segments) -> Array:

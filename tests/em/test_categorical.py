@@ -161,7 +161,7 @@ def test_a_category_that_the_warm_up_did_not_have_is_unknown():
         learner.update(Observations(np.array([[0.0, 1.0], [1.0, 3.0]])))
     assert learner.snapshot is before
     with pytest.raises(ModelError, match=r"column 0 of the features: found the unknown category -1"):
-        learner.update(Observations(np.array([[-1.0, 1.0]])))
+        learner.update(Observations(np.array([[-1.0, 1.0]]), checked=True))
 
 
 def test_the_slot_for_others_takes_whatever_is_unknown():

@@ -426,7 +426,7 @@ def test_rows_of_one_sequence_have_one_weight():
 
 def test_more_states_than_the_warm_up_can_support_are_an_error_and_the_learner_is_as_it_was():
     learner = OnlineEM(HMM(states=5), warmup_records=4)
-    with pytest.raises(ModelError, match="found only 4 different records; wanted at least one"):
+    with pytest.raises(ModelError, match="found 4 warm-up records; wanted at least 15: with fewer, some of 5"):
         learner.update(Observations(np.arange(8.0).reshape(4, 2) ** 2))
     assert learner.snapshot is None
     assert not learner.holding

@@ -376,7 +376,7 @@ def test_time_that_goes_back_is_an_error():
     with pytest.raises(ModelError, match=r"record 3 of the batch: found -0.5 seconds after"):
         model.posterior(theta, Observations(values, time=np.array([0.0, 1.0, 0.5])))
     with pytest.raises(ModelError, match="found no time"):
-        model.posterior(theta, Observations(values, time=np.array([0.0, np.nan, 0.5])))
+        model.posterior(theta, Observations(values, time=np.array([0.0, np.nan, 0.5]), checked=True))
     left = model.posterior(theta, Observations(values, time=np.array([0.0, 1.0, 2.0])))[1]
     with pytest.raises(ModelError, match="do not go back"):
         model.posterior(theta, Observations(values[:1], time=np.array([1.5])), left)

@@ -247,7 +247,6 @@ def test_as_many_columns_as_the_parts_take_are_wanted():
     ("parts", "message"),
     [
         ((), "product: parts: found none; wanted at least one part"),
-        ((Part(Gaussian(), columns=0),), "product: part 0: found 0 columns; wanted at least 1"),
         ((Part(Gaussian()), Part(MIXED, columns=4)), "product: part 1: found a product; wanted any other family"),
         (
             (Part(Poisson()), Part(Multinomial(), columns=3)),

@@ -181,11 +181,16 @@ def test_10_later_records_never_change_an_earlier_posterior(case):
         same(one, other)
 
 
+def warmup(case):
+    """200 rows, or as many as two full covariances need."""
+    return max(200, 2 * (case.columns + 1))
+
+
 @each_model
 @pytest.mark.parametrize("inertia", [None, SampledInertia(samples=50)])
 def test_11_the_same_seed_gives_the_same_bits(case, inertia):
     extra = {} if inertia is None else {"inertia": inertia}
-    learners = [OnlineEM(case.model, warmup_records=200, seed=3, **extra) for _ in "ab"]
+    learners = [OnlineEM(case.model, warmup_records=warmup(case), seed=3, **extra) for _ in "ab"]
     rows = case.rows(500)
     for learner in learners:
         for begin in range(0, 500, 90):
@@ -197,15 +202,15 @@ def test_11_the_same_seed_gives_the_same_bits(case, inertia):
 @each_model
 @pytest.mark.parametrize("form", ["json", "arrays"])
 def test_12_save_load_and_go_on_is_to_go_on(case, form):
-    rows = case.rows(600)
-    learner = OnlineEM(case.model, warmup_records=200, seed=3)
-    for begin in range(0, 300, 100):
+    rows = case.rows(700)
+    learner = OnlineEM(case.model, warmup_records=warmup(case), seed=3)
+    for begin in range(0, 400, 100):
         learner.update(rows[begin : begin + 100])
     saved = learner.snapshot
     loaded = Snapshot.from_json(saved.to_json()) if form == "json" else Snapshot.from_arrays(*saved.to_arrays())
     again = OnlineEM(case.model, seed=3, start=loaded)
     again.carry = Carry.from_arrays(*learner.carry.to_arrays())
-    for begin in range(300, 600, 100):
+    for begin in range(400, 700, 100):
         one, other = learner.update(rows[begin : begin + 100]), again.update(rows[begin : begin + 100])
         same(one[0], other[0])
     np.testing.assert_array_equal(flat(learner.snapshot.averaged), flat(again.snapshot.averaged))

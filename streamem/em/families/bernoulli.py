@@ -5,13 +5,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from streamem.em.families.family import not_counts
 from streamem.em.families.independent import Independent
 from streamem.em.observations import Array, Flags
 
 __all__ = ["Bernoulli"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bernoulli(Independent):
     """Yes or no, as 1 or 0: Bernoulli. A missing value is taken as its component's probability of 1.
 
@@ -43,4 +44,4 @@ class Bernoulli(Independent):
 
     def wrong(self, values: Array) -> Flags:
         """Return which values are neither 0 nor 1."""
-        return np.asarray((values != 0.0) & (values != 1.0) & ~np.isnan(values))
+        return not_counts(values, 1.0)

@@ -16,7 +16,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import digamma, gammaln, polygamma
 
-from streamem.em.families.family import column_moments
+from streamem.em.declaration import Declaration
+from streamem.em.families.family import column_moments, not_counts
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.em.statistics import Sums
 from streamem.errors import ModelError, SnapshotError, tell
@@ -65,8 +66,8 @@ class CompoundDirichletStatistics(Sums):
     log_share: Array
 
 
-@dataclass(frozen=True)
-class CompoundDirichlet:
+@dataclass(frozen=True, kw_only=True)
+class CompoundDirichlet(Declaration):
     """Counts over several columns with shares of their own in every row: Dirichlet-multinomial. Rows are whole.
 
     Examples
@@ -85,7 +86,7 @@ class CompoundDirichlet:
 
     def wrong(self, values: Array) -> Flags:
         """Return which values are no counts; a missing one is none either."""
-        return np.asarray(~((values >= 0.0) & np.isfinite(values) & (values == np.floor(values))))
+        return not_counts(values) | np.isnan(values)
 
     def span(self, observations: Observations) -> Span:
         """Return how much data rows are: their weight."""

@@ -11,7 +11,7 @@ from streamem.em.observations import Array, Flags
 __all__ = ["Exponential"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exponential(Independent):
     """Waiting times, distances, sizes: exponential. A missing value is taken as its component's mean.
 

@@ -9,10 +9,11 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from streamem.em.kernels.support import uncounted
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.errors import ModelError, tell
 
-__all__ = ["Family", "Parameters", "column_moments"]
+__all__ = ["Family", "Parameters", "column_moments", "not_counts"]
 
 
 class Parameters(Protocol):
@@ -95,6 +96,21 @@ class Family(Protocol):
 
     def assemble(self, arrays: Mapping[str, Array]) -> Any:
         """Return the parameters that `arrays` hold by their names. Raises SnapshotError where they cannot be."""
+
+
+def not_counts(values: Array, highest: float = np.finfo(float).max) -> Flags:
+    """Return which values are no whole numbers from 0 to `highest`; a missing one is not among them.
+
+    Hardly ever one is, and that takes a sixth of the time to see that it takes to say which.
+
+    Examples
+    --------
+    >>> not_counts(np.array([[3.0, -1.0], [0.5, np.nan]])).tolist()
+    [[False, True], [True, False]]
+    """
+    if not uncounted(values, highest):
+        return np.zeros(values.shape, np.bool_)
+    return np.asarray((values < 0.0) | (values > np.floor(values)) | (values > highest))
 
 
 def column_moments(values: Array, weight: Array) -> tuple[Array, Array]:

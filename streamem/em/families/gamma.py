@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import digamma, gammaln, polygamma
 
+from streamem.em.declaration import Declaration
 from streamem.em.families.family import column_moments
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.em.statistics import Sums
@@ -67,8 +68,8 @@ class GammaStatistics(Sums):
     log_total: Array
 
 
-@dataclass(frozen=True)
-class Gamma:
+@dataclass(frozen=True, kw_only=True)
+class Gamma(Declaration):
     """Positive numbers: gamma. A missing value is taken as its component's mean, its logarithm likewise.
 
     Examples
@@ -87,7 +88,7 @@ class Gamma:
 
     def wrong(self, values: Array) -> Flags:
         """Return which values are not positive or infinite."""
-        return np.asarray(~(np.isnan(values) | ((values > 0.0) & np.isfinite(values))))
+        return np.asarray((values <= 0.0) | np.isinf(values))
 
     def span(self, observations: Observations) -> Span:
         """Return how much data rows are: their weight."""

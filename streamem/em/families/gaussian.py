@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from streamem.em.declaration import Declaration, limited
 from streamem.em.families.family import column_moments
 from streamem.em.kernels import centred, cholesky, diagonal, full, missing, wide
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
@@ -123,8 +124,8 @@ def matrices(scatter: Array) -> Array:
     return scatter if scatter.ndim == 3 else scatter[:, :, None]
 
 
-@dataclass(frozen=True)
-class Gaussian:
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(Declaration):
     """Real numbers: normal, with full, diagonal, spherical or tied covariance; missing values are marginalised.
 
     Parameters
@@ -145,7 +146,7 @@ class Gaussian:
     exposed: ClassVar[bool] = False
     type: Literal["gaussian"] = "gaussian"
     covariance: Literal["full", "diagonal", "spherical", "tied"] = "full"
-    covariance_floor: float = 1e-6
+    covariance_floor: float = limited(1e-6, ge=0, lt=1)
 
     @property
     def correlated(self) -> bool:

@@ -5,13 +5,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from streamem.em.families.family import not_counts
 from streamem.em.families.independent import Independent
 from streamem.em.observations import Array, Flags
 
 __all__ = ["Geometric"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Geometric(Independent):
     """Failures before a success, 0, 1, 2 and so on: geometric. A missing count is taken as its component's mean.
 
@@ -44,8 +45,7 @@ class Geometric(Independent):
 
     def wrong(self, values: Array) -> Flags:
         """Return which values are no counts."""
-        count = (values >= 0.0) & np.isfinite(values) & (values == np.floor(values))
-        return np.asarray(~(count | np.isnan(values)))
+        return not_counts(values)
 
     def coordinates(self, values: Array) -> Array:
         """Return cube roots: large counts are nearly exponential."""

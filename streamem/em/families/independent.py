@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from streamem.em.declaration import Declaration
 from streamem.em.families.family import column_moments
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.em.statistics import Sums
@@ -76,7 +77,7 @@ class IndependentStatistics(Sums):
 
 
 @dataclass(frozen=True)
-class Independent:
+class Independent(Declaration):
     """What a family of independent columns adds: its link, its support and how it is drawn from."""
 
     support: ClassVar[str]

@@ -1,6 +1,6 @@
 """Positive numbers whose logarithms are normal."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from streamem.em.observations import Array, Flags, Labels, Observations
 __all__ = ["LogNormal"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LogNormal(Gaussian):
     """Positive numbers: the logarithms are normal, with every covariance and the missing values of `gaussian`.
 
@@ -35,7 +35,7 @@ class LogNormal(Gaussian):
 
     def wrong(self, values: Array) -> Flags:
         """Return which values are not positive or infinite."""
-        return np.asarray(~(np.isnan(values) | ((values > 0.0) & np.isfinite(values))))
+        return np.asarray((values <= 0.0) | np.isinf(values))
 
     def coordinates(self, values: Array) -> Array:
         """Return logarithms."""
@@ -73,4 +73,4 @@ class LogNormal(Gaussian):
 
 def logarithms(observations: Observations) -> Observations:
     """Return the observations with the logarithms of their values."""
-    return replace(observations, values=np.log(observations.values))
+    return observations.with_values(np.log(observations.values))

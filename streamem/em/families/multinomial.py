@@ -6,13 +6,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import gammaln
 
+from streamem.em.families.family import not_counts
 from streamem.em.families.independent import Independent, IndependentParameters, IndependentStatistics
 from streamem.em.observations import Array, Flags, Labels, Observations
 
 __all__ = ["Multinomial"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Multinomial(Independent):
     """Counts over several columns, such as words or choices: multinomial. Rows are whole.
 
@@ -53,7 +54,7 @@ class Multinomial(Independent):
 
     def wrong(self, values: Array) -> Flags:
         """Return which values are no counts; a missing one is none either."""
-        return np.asarray(~((values >= 0.0) & np.isfinite(values) & (values == np.floor(values))))
+        return not_counts(values) | np.isnan(values)
 
     def coordinates(self, values: Array) -> Array:
         """Return the square roots of the shares of a row, whose variance is about the same everywhere."""

@@ -6,13 +6,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import gammaln
 
+from streamem.em.families.family import not_counts
 from streamem.em.families.independent import Independent
 from streamem.em.observations import Array, Flags
 
 __all__ = ["Poisson"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Poisson(Independent):
     """Counts: Poisson; with an exposure the mean is a rate. A missing count is taken as its component's mean.
 
@@ -48,8 +49,7 @@ class Poisson(Independent):
 
     def wrong(self, values: Array) -> Flags:
         """Return which values are no counts."""
-        count = (values >= 0.0) & np.isfinite(values) & (values == np.floor(values))
-        return np.asarray(~(count | np.isnan(values)))
+        return not_counts(values)
 
     def coordinates(self, values: Array) -> Array:
         """Return square roots, whose variance is about the same for every mean."""

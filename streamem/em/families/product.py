@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streamem.em.declaration import Declaration, check_instance, limited
 from streamem.em.families.family import Family, Parameters
 from streamem.em.families.multinomial import Multinomial
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
@@ -71,7 +72,7 @@ class ProductStatistics:
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Declaration):
     """A family over some of the columns.
 
     Parameters
@@ -80,14 +81,25 @@ class Part:
         Any but a product.
     columns : int
         How many columns it takes, at least 1: those behind the columns of the parts before it.
+
+    Raises
+    ------
+    ConfigError
+        No family, or no columns.
     """
 
     family: Family
-    columns: int = 1
+    columns: int = limited(1, ge=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from streamem.em.families import FAMILIES  # which are made of this file too
+
+        check_instance("product: part: family", self.family, FAMILIES, "log_density")
 
 
-@dataclass(frozen=True)
-class Product:
+@dataclass(frozen=True, kw_only=True)
+class Product(Declaration):
     """Columns of several kinds: families side by side, each over columns of its own.
 
     Parameters
@@ -98,7 +110,7 @@ class Product:
     Raises
     ------
     ConfigError
-        No parts, a part without columns or that is a product, or a multinomial beside a part whose rows have another
+        No parts, one that is no `Part` or a product, or a multinomial beside a part whose rows have another
         exposure.
 
     Examples
@@ -115,14 +127,15 @@ class Product:
     type: Literal["product"] = "product"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         wanted, do = "at least one part", "add a part: a family and how many columns it takes"
         if not self.parts:
             raise ConfigError(tell("product: parts", found="none", wanted=wanted, do=do))
         for number, part in enumerate(self.parts):
             place = f"product: part {number}"
-            if part.columns < 1:
-                do = "leave the part out, or say how many columns it takes"
-                raise ConfigError(tell(place, found=f"{part.columns} columns", wanted="at least 1", do=do))
+            if not isinstance(part, Part):
+                do = "write for example Part(Poisson(), columns=2)"
+                raise ConfigError(tell(place, found=repr(part), wanted="a Part: a family and its columns", do=do))
             if isinstance(part.family, Product):
                 do = "write the parts of the inner product in its place"
                 raise ConfigError(tell(place, found="a product", wanted="any other family", do=do))
@@ -172,7 +185,7 @@ class Product:
     def rows(self, observations: Observations) -> list[Observations]:
         """Return the rows as each part sees them; those without an exposure do not see it."""
         return [
-            Observations(values, observations.weight, observations.exposure if part.family.exposed else None)
+            Observations.trusted(values, observations.weight, observations.exposure if part.family.exposed else None)
             for part, values in zip(self.parts, self.split(observations.values), strict=True)
         ]
 

@@ -180,16 +180,18 @@ class Inputs:
             bad |= ~np.isfinite(time)
         if self.key is not None:
             bad |= frame.get_column(self.key).is_null().to_numpy()
-        observations = Observations(values, weight, exposure, time=time)
+        observations = Observations(values, weight, exposure, time=time, checked=True)
         if not bad.any():
             return batch, observations
 
         def reason(row: int) -> str:
+            value: Any
             place, value, wanted = f"weight column {self.weight}", weight, "a finite number of at least 0"
             if exposure is not None and not (np.isfinite(exposure[row]) and exposure[row] > 0.0):
                 place, value, wanted = f"exposure column {self.exposure}", exposure, "a finite number above 0"
             if time is not None and not np.isfinite(time[row]):
-                place, value, wanted = f"time column {self.columns.time}", None, "a time"
+                column_of_time = frame.get_column(str(self.columns.time))
+                place, value, wanted = f"time column {self.columns.time}", column_of_time, "a time"
             if self.key is not None and frame.get_column(self.key)[row] is None:
                 place, value, wanted = f"key column {self.key}", None, "a key that tells its sequence"
             if wrong[row].any():
@@ -201,7 +203,7 @@ class Inputs:
                 family = over(self.model, len(self.features))[column][1]
                 support = self.model.support if family is None else family.support
                 place, value, wanted = feature, values[:, column], f"{support} or a missing value"
-            found = "nothing" if value is None else str(value[row])
+            found = "nothing" if value is None or value[row] is None else str(value[row])
             do = "mend the record, or drop it by where"
             return tell(f"{self.operator}: {place}", found=found, wanted=wanted, do=do)
 
