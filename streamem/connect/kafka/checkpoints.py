@@ -99,8 +99,13 @@ class _Topic:
                 for run in consumer.poll(POLL_SECONDS):
                     for index, value in enumerate(run.values):
                         key, headers, _ = run.rest(index)
-                        if key is not None and key.startswith(prefix) and value is not None:
-                            found[int(key.removeprefix(prefix))] = value, _texts(headers)
+                        if key is None or not key.startswith(prefix):
+                            continue
+                        number = int(key.removeprefix(prefix))
+                        if value is None:  # a tombstone: it will be compacted away
+                            found.pop(number, None)
+                        else:
+                            found[number] = value, _texts(headers)
         finally:
             consumer.close()
         return found

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import Producer as KafkaProducer
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import NewTopic as KafkaNewTopic
 
 from streamem.connect.kafka.causes import Recent, failed
@@ -96,7 +96,7 @@ class Confluent:
         except BaseException:
             consumer.close()
             raise
-        return _Consumer(consumer, settings, told)
+        return _Consumer(consumer, told)
 
     def producer(self, servers: str, options: Mapping[str, Any], transactional_id: str) -> "_Producer":
         """Return a producer that has fenced its predecessors and ended their transactions."""
@@ -129,41 +129,32 @@ class Confluent:
 
 
 class _Consumer:
-    def __init__(self, consumer: KafkaConsumer, settings: Mapping[str, Any], told: _Told) -> None:
-        self._consumer, self._settings, self._told = consumer, settings, told
+    def __init__(self, consumer: KafkaConsumer, told: _Told) -> None:
+        self._consumer, self._told = consumer, told
         self._positions: dict[Partition, int] = {}
 
     def partitions(self, topic: str) -> list[int]:
         return _partitions(self._consumer, topic, self._told)
 
     def earliest(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        return self._offsets(partitions, OffsetSpec.earliest())
+        return self._offsets(partitions, OFFSET_BEGINNING)
 
     def latest(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        return self._offsets(partitions, OffsetSpec.latest())
-
-    def _offsets(self, partitions: Iterable[Partition], which: OffsetSpec) -> dict[Partition, int]:
-        from confluent_kafka import IsolationLevel
-
-        wanted = {TopicPartition(*partition): which for partition in partitions}
-        if not wanted:
-            return {}
-        with self._told():
-            admin = AdminClient(self._connection(), logger=SILENT)
-            asked = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=SECONDS)
-            return {(one.topic, one.partition): answer.result().offset for one, answer in asked.items()}
-
-    def _connection(self) -> dict[str, Any]:
-        """Return the settings that any client takes, without those of a consumer."""
-        theirs = ("group.id", "auto.offset.reset", "isolation.level", "fetch.", "queued.")
-        left_out = ("enable.", *theirs)
-        return {name: value for name, value in self._settings.items() if not name.startswith(left_out)}
+        return self._offsets(partitions, OFFSET_END)
 
     def at(self, partitions: Iterable[Partition], milliseconds: int) -> dict[Partition, int]:
-        with self._told():
-            times = [TopicPartition(*partition, milliseconds) for partition in partitions]
-            found = {(one.topic, one.partition): one.offset for one in self._consumer.offsets_for_times(times, SECONDS)}
+        found = self._offsets(partitions, milliseconds)
         return found | self.latest(partition for partition, offset in found.items() if offset < 0)
+
+    def _offsets(self, partitions: Iterable[Partition], time: int) -> dict[Partition, int]:
+        """Return the offsets of a time; of the end, which counts as one for brokers, that of what is committed."""
+        wanted = [TopicPartition(*partition, time) for partition in partitions]
+        with self._told():
+            found = self._consumer.offsets_for_times(wanted, SECONDS) if wanted else []
+            for one in found:
+                if one.error is not None:
+                    raise KafkaException(one.error)
+        return {(one.topic, one.partition): one.offset for one in found}
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
         with self._told():

@@ -30,6 +30,9 @@ BOOTSTRAP_MS = 10_000
 
 POLL_RECORDS = 10_000
 
+METADATA_MS = 30_000
+"""How old the known partitions of a topic may be; the library asks anew by itself, and only then."""
+
 NUMBER = re.compile(r"\[Error (\d+)\]")
 
 
@@ -96,6 +99,7 @@ class KafkaPython:
                 "max_poll_records": POLL_RECORDS,
                 "retry_backoff_ms": 20,
                 "fetch_max_wait_ms": 100,
+                "metadata_max_age_ms": METADATA_MS,
                 "metrics_enabled": False,
                 **options,
                 "group_id": group,

@@ -14,7 +14,7 @@ from streamem.connect.kafka.pieces import Place, piece_of
 from streamem.connect.kafka.transaction import KafkaTransaction, check_topic
 from streamem.connect.piece import Piece
 from streamem.connect.schema import RECORDS
-from streamem.errors import ConfigError, ConnectError, tell
+from streamem.errors import ConfigError, ConnectError, DataError, tell
 from streamem.stream.batch import Batch, Position
 from streamem.stream.protocol import Columns, Cuts, Resume, World
 
@@ -120,13 +120,24 @@ class KafkaReader:
         if schema is not None:
             schema = pl.Schema({name: kind for name, kind in schema.items() if not name.startswith("kafka.")})
         told = schema is not None or source.format == "csv" or source.avro_schema is not None
-        while not told and not self.ended() and sum(len(one.offsets) for one in self.sample) < RECORDS:
-            found = self.consumer.poll(self.wait_seconds)
-            self.sample += found
-            if not found and (self.sample or self.world.stopping.is_set()):
-                break
-        values = [value for one in self.sample for value in one.values][:RECORDS]
-        return open_decoder(source, values, columns.numbers, place=place, schema=schema)
+        while True:
+            while not told and not self.ended() and self.sampled < RECORDS:
+                found = self.consumer.poll(self.wait_seconds)
+                self.sample += found
+                if not found and (self.sample or self.world.stopping.is_set()):
+                    break
+            values = [value for one in self.sample for value in one.values][:RECORDS]
+            try:
+                return open_decoder(source, values, columns.numbers, place=place, schema=schema)
+            except DataError:
+                # messages so far are no records; in a live topic one may come
+                if self.ends is not None or self.sampled >= RECORDS or self.world.stopping.is_set():
+                    raise
+
+    @property
+    def sampled(self) -> int:
+        """How many messages were read to tell the columns."""
+        return sum(len(one.offsets) for one in self.sample)
 
     def ended(self) -> bool:
         """Return whether everything was read that was there at the start, where that is all."""
@@ -148,8 +159,8 @@ class KafkaReader:
             elif self.ended():
                 return
             else:
-                self.look()
                 yield None
+            self.look()
             to_commit, self.to_commit = self.to_commit, {}
             if to_commit:
                 self.consumer.commit(to_commit)
@@ -158,20 +169,20 @@ class KafkaReader:
     def piece(self, polled: Sequence[Messages]) -> Piece:
         """Return messages as records, and remember how far reading is."""
         runs = [run.before(self.ends[run.partition]) if self.ends else run for run in polled]
-        after = {run.partition: run.offsets[-1] + 1 for run in runs if run.offsets}
-        for run, whole in zip(runs, polled, strict=True):
-            if len(run.offsets) == len(whole.offsets):
-                after[run.partition] = self.consumer.position(run.partition)  # behind the markers of transactions
+        # not the last offset and 1: the markers of transactions take offsets too
+        after = {run.partition: self.consumer.position(run.partition) for run in polled}
+        if self.ends is not None:
+            after = {partition: min(offset, self.ends[partition]) for partition, offset in after.items()}
         piece, self.places = piece_of(runs, self.decoder, self.source.metadata, self.places, after)
         return piece
 
     def look(self) -> None:
         """Begin to read partitions that the topics have gained, from their beginning."""
-        if self.world.monotonic() - self.looked < GROWN_SECONDS:
+        if self.ends is not None or self.world.monotonic() - self.looked < GROWN_SECONDS:
             return
         self.looked = self.world.monotonic()
         grown = [partition for partition in self.partitions() if partition not in self.places]
-        if grown and self.ends is None:
+        if grown:
             self.places = self.places | {one: Place(offset) for one, offset in self.consumer.earliest(grown).items()}
             self.consumer.assign({partition: place.offset for partition, place in self.places.items()})
 

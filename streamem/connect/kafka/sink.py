@@ -8,9 +8,18 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import polars as pl
 
+from streamem.connect.files.lines import Lines
 from streamem.connect.kafka.client import Header
 from streamem.connect.kafka.cluster import ClientName, Cluster
-from streamem.connect.kafka.formats import encode_arrow, encode_json
+from streamem.connect.kafka.formats import (
+    RegistrySettings,
+    avro_schema,
+    encode_arrow,
+    encode_avro,
+    encode_csv,
+    encode_json,
+)
+from streamem.connect.kafka.formats.avro import library, open_registry
 from streamem.connect.kafka.options import check_options
 from streamem.connect.kafka.transaction import KafkaTransaction
 from streamem.errors import ConfigError, DataError, tell
@@ -43,9 +52,12 @@ class KafkaSink:
     options : mapping of str to value
         Dotted Kafka names for TLS, logins and limits, such as ``compression.type``.
     format : str
-        ``json``, an object a row; or ``arrow``, an IPC stream of many rows.
+        ``json``, an object a row; ``csv``, a record a row, without a header; ``avro``, a datum a row, each field a
+        union of null and its type; or ``arrow``, an IPC stream of many rows.
     rows_per_message : int, optional
         Of ``arrow``, at most; by default 1,000.
+    schema_registry : RegistrySettings, optional
+        Where the schema of ``avro`` is registered, as ``TOPIC-value``; each message then begins with its number.
     key : str, optional
         Another column for the key than the pipeline's.
     """
@@ -57,8 +69,9 @@ class KafkaSink:
     topic: str
     client: ClientName = "auto"
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    format: Literal["json", "arrow"] = "json"
+    format: Literal["json", "csv", "avro", "arrow"] = "json"
     rows_per_message: int | None = None
+    schema_registry: RegistrySettings | None = None
     key: str | None = None
 
     @property
@@ -82,19 +95,24 @@ class KafkaSink:
         if self.format == "arrow" and self.key is not None:
             do = "take it out, or write format: json"
             raise ConfigError(tell("sink.key", found="the format arrow", wanted="a row a message", do=do))
+        if self.format != "avro" and self.schema_registry is not None:
+            found, do = f"the format {self.format}", "take it out, or write format: avro"
+            raise ConfigError(tell("sink.schema_registry", found=found, wanted="the format avro", do=do))
 
-    def open(self, world: World, state: State | None) -> "KafkaWriter":  # noqa: ARG002
+    def open(self, world: World, state: State | None) -> "KafkaWriter":
         """Return a writer in the pipeline's transaction.
 
         Raises
         ------
         ConfigError
-            There is no such topic, or settings contradict each other.
+            There is no such topic, settings contradict each other, or a library is not installed.
         """
         self.check()
+        if self.format == "avro":
+            library()
         assert isinstance(world.transaction, KafkaTransaction)  # noqa: S101  the pipeline began it for this sink
         world.transaction.check(self.topic)
-        return KafkaWriter(self, world.transaction)
+        return KafkaWriter(self, world.transaction, state.values if state else {})
 
     def move_aside(self, world: World) -> list[str]:  # noqa: ARG002
         """Leave what stands in the topic."""
@@ -108,15 +126,20 @@ class _Rows(NamedTuple):
 
 class _Letters(NamedTuple):
     values: list[bytes | None]
-    keys: list[bytes | None]
-    headers: list[list[Header]]
+    keys: list[bytes | None] | None
+    headers: list[list[Header]] | None
 
 
 class KafkaWriter:
-    """An open `KafkaSink`. What was flushed is encoded and sent by `sync`, in the thread that commits."""
+    """An open `KafkaSink`. What was flushed is encoded and sent by `sync`, in the thread that commits.
 
-    def __init__(self, sink: KafkaSink, transaction: KafkaTransaction) -> None:
+    Only CSV is encoded by `flush`, whose state tells the columns and the widths of lists.
+    """
+
+    def __init__(self, sink: KafkaSink, transaction: KafkaTransaction, told: Mapping[str, Any]) -> None:
         self.sink, self.transaction = sink, transaction
+        self.lines = Lines("csv", widths=told.get("widths"), columns=told.get("columns"))
+        self.registry = open_registry(sink.schema_registry, "sink") if sink.schema_registry else None
         self.taken: list[_Rows | _Letters] = []
         self.flushed: deque[list[_Rows | _Letters]] = deque()
 
@@ -135,30 +158,42 @@ class KafkaWriter:
 
     def flush(self, final: bool) -> State:  # noqa: ARG002
         """Let what was taken be sent by the next `sync`."""
-        self.flushed.append(self.taken)
-        self.taken = []
-        return State()
+        taken, self.taken = self.taken, []
+        if self.sink.format != "csv":
+            self.flushed.append(taken)
+            return State()
+        self.flushed.append([one for _, alike in groupby(taken, key=_kind) for one in self.encoded(list(alike))])
+        return State({"widths": dict(self.lines.widths), "columns": self.lines.columns})
 
     def sync(self) -> None:
         """Send what was flushed."""
         for _, alike in groupby(self.flushed.popleft(), key=_kind):
-            self.send(list(alike))
+            for letters in self.encoded(list(alike)):
+                self.transaction.send(self.sink.topic, *letters)
 
-    def send(self, alike: list[Any]) -> None:
-        """Send rows of one schema, or bad records."""
-        topic = self.sink.topic
+    def encoded(self, alike: list[Any]) -> list[_Letters]:
+        """Return rows of one schema, or bad records, as messages."""
         if isinstance(alike[0], _Letters):
-            for letters in alike:
-                self.transaction.send(topic, *letters)
-            return
+            return alike
         frame = pl.concat([rows.frame for rows in alike], rechunk=True)
-        if self.sink.format == "arrow":
-            self.transaction.send(topic, encode_arrow(frame, self.sink.rows_per_message or ROWS))
-            return
         keys = None
-        if alike[0].key is not None:
+        if alike[0].key is not None and self.sink.format != "arrow":
             keys = [key for rows in alike for key in _keys(rows)]
-        self.transaction.send(topic, encode_json(frame), keys)
+        return [_Letters(self.values(frame), keys, None)]
+
+    def values(self, frame: pl.DataFrame) -> list[bytes | None]:
+        """Return rows as the values of messages."""
+        match self.sink.format:
+            case "arrow":
+                return [*encode_arrow(frame, self.sink.rows_per_message or ROWS)]
+            case "csv":
+                return [*encode_csv(frame, self.lines)]
+            case "avro":
+                mark = b""
+                if self.registry is not None:
+                    mark = self.registry.register(f"{self.sink.topic}-value", avro_schema(frame.schema))
+                return [*encode_avro(frame, mark)]
+        return [*encode_json(frame)]
 
     def close(self) -> None:
         """Nothing is open: the transaction is the pipeline's."""

@@ -14,8 +14,7 @@ import pytest
 
 from streamem.connect.kafka.formats import Format, RegistrySettings, open_decoder
 from streamem.connect.kafka.formats.avro import AvroMessages, messages
-from streamem.connect.kafka.formats.avro.messages import by_number
-from streamem.connect.kafka.formats.avro.registry import Registry, open_registry
+from streamem.connect.kafka.formats.avro.registry import MARK, Registry, open_registry
 from streamem.errors import ConfigError, ConnectError, DataError
 
 URL = "http://registry:8081"
@@ -122,7 +121,7 @@ def test_messages_of_several_schemas_stay_in_order_and_each_schema_is_asked_for_
         "found no value (a tombstone); wanted a record",
         "found a message that begins with 00 00; wanted 00 and the number of a schema",
         "found a message that begins with 01 00 00 00 01; wanted 00 and the number of a schema",
-        "found the end of the message at n; wanted a record of the Avro schema",
+        "found bytes that give EOFError; wanted a record of the Avro schema",
         "found schema 9 of type PROTOBUF; wanted AVRO",
     ]
 
@@ -173,9 +172,7 @@ def test_a_registry_that_does_not_answer_is_no_fault_of_the_message(
 
 def test_a_client_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "confluent_kafka.schema_registry", None)
-    with pytest.raises(
-        ConfigError, match=r"^source\.schema_registry: found .*pip install \"confluent-kafka\[schemareg"
-    ):
+    with pytest.raises(ConfigError, match=r"^source\.schema_registry: found .*pip install 'streamem\[registry\]'"):
         open_registry(RegistrySettings(url=URL))
 
 
@@ -197,6 +194,14 @@ def served() -> Iterator[str]:
                     body["references"] = [{"name": "part", "subject": "part-value", "version": 1}]
             elif parts[0] == "subjects":
                 status, body = 200, {"subject": parts[1], "version": 1, "id": 8, "schema": SUBJECTS[parts[1], 1]}
+            self.answer(status, body)
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            fits = self.path.startswith("/subjects/out-value/versions") and json.loads(asked["schema"])["name"] == "car"
+            self.answer(200 if fits else 409, {"id": 8} if fits else {"error_code": 409, "message": "incompatible"})
+
+        def answer(self, status: int, body: Any) -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -224,11 +229,19 @@ def confluent() -> None:
 
 def test_confluents_client_gives_schemas_and_what_they_refer_to(confluent: None, served: str) -> None:
     registry = open_registry(RegistrySettings(url=served))
-    decoder = AvroMessages(WANTED, 5, by_number(registry))
+    decoder = AvroMessages(WANTED, MARK, registry.written)
     result = decoder.decode([ONE, marked(7, b""), TWO])
     assert result.frame.rows() == [("a", 1.0), ("b", 2.0)]
     assert "does not know" in result.bad[0][1]
     assert opened([marked(5, b"")], served).schema == {"n": pl.Float64(), "id": pl.Struct({"p": pl.String()})}
+
+
+def test_confluents_client_takes_schemas_or_tells_that_they_do_not_fit(confluent: None, served: str) -> None:
+    registry = open_registry(RegistrySettings(url=served))
+    assert registry.register("out-value", SCHEMAS[1]) == marked(8, b"")
+    with pytest.raises(ConnectError, match=r"found incompatible .*; wanted room for a schema of out-value") as caught:
+        registry.register("out-value", PART)
+    assert not caught.value.retry
 
 
 def test_settings_that_confluents_client_does_not_take_are_refused(confluent: None) -> None:
@@ -240,5 +253,5 @@ def test_settings_that_confluents_client_does_not_take_are_refused(confluent: No
 def test_a_registry_that_is_not_there_is_told(confluent: None) -> None:
     settings = RegistrySettings(url="http://127.0.0.1:1", options={"max.retries": 0})
     with pytest.raises(ConnectError, match=r"^http://127\.0\.0\.1:1: found .*; wanted a schema") as caught:
-        open_registry(settings).program(1)
+        open_registry(settings).written(marked(1, b""))
     assert caught.value.retry

@@ -1,24 +1,22 @@
 """Messages of Avro: a record each, with or without the number of its schema before it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from streamem.connect.kafka.formats.avro import columns as read_columns
-from streamem.connect.kafka.formats.avro.registry import Registry, open_registry
-from streamem.connect.kafka.formats.avro.schema import Program, compile_schema
+from streamem.connect.kafka.formats.avro.registry import MARK, Registry, open_registry
+from streamem.connect.kafka.formats.avro.schema import AvroSchema, avro_schema, library, read_schema, wire
 from streamem.connect.kafka.formats.conform import conform, usable
 from streamem.connect.kafka.formats.declared import Format
 from streamem.connect.kafka.formats.decoder import Decoded, Indices, decoded, present, unfit
 from streamem.errors import ConfigError, DataError, tell
 
-__all__ = ["AvroMessages", "open_avro"]
-
-MARK = 5
-"""Bytes before a record that tell its schema: a zero, and a number of four bytes, the highest first."""
+__all__ = ["AvroMessages", "encode_avro", "open_avro"]
 
 
 @dataclass(frozen=True)
@@ -30,22 +28,21 @@ class AvroMessages:
     schema : polars.Schema
     mark : int
         How many bytes before each record tell which schema it was written with.
-    program : callable
-        Gives for those bytes what reads the record, or why nothing does.
+    written : callable
+        Gives for those bytes the schema, or why there is none.
 
     Examples
     --------
     >>> text = '{"type": "record", "name": "car", "fields": [{"name": "x", "type": "int"}]}'
-    >>> program = compile_schema(text, "car.avsc")
-    >>> messages = AvroMessages(pl.Schema({"x": pl.Float64()}), 0, lambda mark: program)
-    >>> result = messages.decode([b"\x02", b"\x80", b"\x03"])
+    >>> car = read_schema(text, "car.avsc")
+    >>> result = AvroMessages(pl.Schema({"x": pl.Float64()}), 0, lambda mark: car).decode([b"\x02", b"\x80", b"\x03"])
     >>> result.frame["x"].to_list(), result.messages.tolist(), [n for n, _ in result.bad]
     ([1.0, -2.0], [0, 2], [1])
     """
 
     schema: pl.Schema
     mark: int
-    program: Callable[[bytes], Program | str]
+    written: Callable[[bytes], AvroSchema | str]
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Return the rows of messages.
@@ -55,44 +52,78 @@ class AvroMessages:
         ConnectError
             The registry of the schemas does not answer.
         """
-        kept, indices, bad = present(values)
-        indices = np.arange(len(values)) if indices is None else indices
-        data = b"".join(kept)
-        stops = np.cumsum(np.fromiter(map(len, kept), np.int64, len(kept)))
-        starts = np.concatenate([np.zeros(min(1, len(stops)), np.int64), stops[:-1]]) + self.mark
-        frames: list[pl.DataFrame] = []
-        places: list[Indices] = []
-        for mark, rows in self.marks(kept):
+        _, _, bad = present(values)
+        marks: dict[bytes, list[int]] = {}
+        for n, value in enumerate(values):
+            if value:
+                marks.setdefault(value[: self.mark], []).append(n)
+        frames, places = [pl.DataFrame(schema=self.schema)], [np.empty(0, np.int64)]
+        for mark, alike in marks.items():
+            numbers = np.array(alike)
             try:
-                program = self.program(mark)
-                if isinstance(program, str):
-                    raise DataError(program)
-                frame, unread = read_columns.read(program, data, starts[rows], stops[rows])
-                frame, lost = conform(frame, self.schema)
+                written = self.written(mark)
+                if isinstance(written, str):
+                    raise DataError(written)
+                rows, why = read(written, [values[n] or b"" for n in alike], self.mark)
+                numbers = left(numbers, why, bad)
+                frame, why = framed(rows, written.columns)
+                numbers = left(numbers, why, bad)
+                frame, why = conform(frame, self.schema)
+                numbers = left(numbers, why, bad)
             except DataError as error:
-                bad |= dict.fromkeys(indices[rows].tolist(), str(error))
+                bad |= dict.fromkeys(numbers.tolist(), str(error))
                 continue
-            bad |= {int(indices[rows[n]]): why for n, why in unread.items()}
-            read = np.delete(indices[rows], list(unread))
-            bad |= {int(read[n]): why for n, why in lost.items()}
             frames.append(frame)
-            places.append(np.delete(read, list(lost)))
-        if len(frames) == 1:
-            return decoded(frames[0], places[0], len(values), bad)
-        # several schemas: back into the order of the messages
-        messages = np.concatenate([np.empty(0, np.int64), *places])
-        order = np.argsort(messages)
-        frame = pl.concat([pl.DataFrame(schema=self.schema), *frames], rechunk=True)[order]
-        return decoded(frame, messages[order], len(values), bad)
+            places.append(numbers)
+        frame, messages = pl.concat(frames, rechunk=True), np.concatenate(places)
+        if len(frames) > 2:  # several schemas: back into the order of the messages
+            order = np.argsort(messages)
+            frame, messages = frame[order], messages[order]
+        return decoded(frame, messages, len(values), bad)
 
-    def marks(self, values: Sequence[bytes]) -> list[tuple[bytes, Indices]]:
-        """Return what stands before records, and before which."""
-        heads = [value[: self.mark] for value in values] if self.mark else [b""] * len(values)
-        codes = {head: n for n, head in enumerate(dict.fromkeys(heads))}
-        if len(codes) == 1:
-            return [(heads[0], np.arange(len(values)))]
-        coded = np.fromiter(map(codes.__getitem__, heads), np.int64, len(heads))
-        return [(head, np.flatnonzero(coded == code)) for head, code in codes.items()]
+
+def read(written: AvroSchema, values: Sequence[bytes], mark: int) -> tuple[list[Any], dict[int, str]]:
+    """Return the records behind the marks of messages, and which messages cannot be read, and why."""
+    reader, parsed = library().schemaless_reader, written.parsed
+    rows, bad = [], {}
+    for n, value in enumerate(values):
+        stream = BytesIO(value)
+        stream.seek(mark)
+        try:
+            row = reader(stream, parsed, None)
+        except Exception as error:  # fastavro raises whatever it stumbles over
+            bad[n] = unread(error)
+            continue
+        if stream.tell() < len(value):
+            bad[n] = unfit(f"{len(value) - stream.tell()} bytes behind the record", "a record of the Avro schema")
+        else:
+            rows.append(row)
+    return rows, bad
+
+
+def unread(error: Exception) -> str:
+    """Return why a message cannot be read."""
+    said = str(error).partition("\n")[0]
+    return unfit(f"bytes that give {type(error).__name__}{f' ({said})' if said else ''}", "a record of the Avro schema")
+
+
+def framed(rows: Sequence[Any], schema: pl.Schema) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Return records as a frame, and which of them no frame can hold, such as decimals of forty digits, and why."""
+    kinds = {name: wire(kind) for name, kind in schema.items()}
+    try:
+        # not strict: polars takes a list whose first number is whole for one of whole numbers
+        return pl.DataFrame(rows, schema=kinds, strict=False).cast(schema), {}
+    except Exception as error:  # of polars, or of its bindings
+        if len(rows) == 1:
+            return pl.DataFrame(schema=schema), {0: unread(error)}
+    parts = [framed([row], schema) for row in rows]
+    return pl.concat([frame for frame, _ in parts]), {n: why[0] for n, (_, why) in enumerate(parts) if why}
+
+
+def left(numbers: Indices, why: Mapping[int, str], bad: dict[int, str]) -> Indices:
+    """Return the numbers of the messages that are left when some of them turn out to be bad."""
+    bad.update({int(numbers[n]): reason for n, reason in why.items()})
+    return np.delete(numbers, list(why)) if why else numbers
 
 
 def open_avro(
@@ -103,51 +134,50 @@ def open_avro(
     Raises
     ------
     ConfigError
-        The schema cannot be read or is none; the registry's client is not installed.
+        The schema cannot be read or is none; fastavro or the registry's client is not installed.
     ConnectError
         The registry does not answer.
     DataError
         No message of the sample has a schema of the registry.
     """
+    library()
     if declared.schema_registry is not None:
-        programs = by_number(open_registry(declared.schema_registry))
-        return AvroMessages(schema or usable(first(programs, sample, place), numbers), MARK, programs)
-    program = read_schema(declared.avro_schema or "")
-    return AvroMessages(schema or usable(columns(program), numbers), 0, lambda _: program)
-
-
-def read_schema(path: str) -> Program:
-    """Return the program for a schema in a file."""
+        registry = open_registry(declared.schema_registry)
+        return AvroMessages(schema or usable(first(registry, sample, place), numbers), MARK, registry.written)
+    path = declared.avro_schema or ""
     try:
-        return compile_schema(Path(path).read_bytes(), path)
+        written = read_schema(Path(path).read_bytes(), path)
     except OSError as error:
         found, do = f"{path}: {error.strerror or error}", "name a file of an Avro schema"
         raise ConfigError(tell("source.avro_schema", found=found, wanted="a file that can be read", do=do)) from error
     except DataError as error:
         raise ConfigError(f"source.avro_schema: {error}") from error
+    return AvroMessages(schema or usable(written.columns, numbers), 0, lambda _: written)
 
 
-def by_number(registry: Registry) -> Callable[[bytes], Program | str]:
-    """Return what gives programs for the marks of messages."""
-
-    def program(mark: bytes) -> Program | str:
-        if len(mark) < MARK or mark[0]:
-            return unfit(f"a message that begins with {mark.hex(' ')}", "00 and the number of a schema")
-        return registry.program(int.from_bytes(mark[1:], "big"))
-
-    return program
-
-
-def first(programs: Callable[[bytes], Program | str], sample: Sequence[bytes | None], place: str) -> pl.Schema:
+def first(registry: Registry, sample: Sequence[bytes | None], place: str) -> pl.Schema:
     """Return the columns of the first message that has a schema."""
     for mark in dict.fromkeys(value[:MARK] for value in sample if value):
-        program = programs(mark)
-        if isinstance(program, Program):
-            return columns(program)
+        written = registry.written(mark)
+        if isinstance(written, AvroSchema):
+            return written.columns
     do = "look at the topic, at format: and at schema_registry:"
     raise DataError(tell(place, found="no message with a schema of the registry", wanted="at least one", do=do))
 
 
-def columns(program: Program) -> pl.Schema:
-    """Return the columns of a program as they are read."""
-    return pl.Schema({name: node.type for name, node in program.root.children})
+def encode_avro(frame: pl.DataFrame, mark: bytes = b"") -> list[bytes]:
+    r"""Return each row as a message of Avro, by the schema that `avro_schema` gives, behind a mark.
+
+    Examples
+    --------
+    >>> encode_avro(pl.DataFrame({"n": [1, None], "s": ["a", "é"]}))
+    [b'\x02\x02\x02\x02a', b'\x00\x02\x04\xc3\xa9']
+    """
+    parsed = read_schema(avro_schema(frame.schema), "the columns of an output").parsed
+    writer, values = library().schemaless_writer, []
+    for row in frame.cast({name: wire(kind) for name, kind in frame.schema.items()}).iter_rows(named=True):
+        stream = BytesIO()
+        stream.write(mark)
+        writer(stream, parsed, row)
+        values.append(stream.getvalue())
+    return values

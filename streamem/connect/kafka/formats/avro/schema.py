@@ -1,79 +1,84 @@
-"""An Avro schema as instructions for the kernel that reads its messages, and as columns.
+"""Avro schemas and the columns of frames: what each becomes as the other.
 
-Types become columns as in Spark's `from_avro`: a union of null and one type is that type; a union of numbers is a
-number; any other union a record of which one field, ``member0``, ``member1`` and so on, is there. A map is a list of
-key and value.
+A union of null and one type is that type, a union of numbers one number, a map a list of key and value.
 """
 
+import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from streamem.connect.kafka.formats.avro import kernel
-from streamem.connect.kafka.formats.avro.types import (
-    INT,
-    LOGICAL,
-    LONGEST_DECIMAL,
-    PRIMITIVES,
-    Node,
-    decimal,
-    is_decimal,
-)
-from streamem.errors import DataError, tell
+from streamem.connect.kafka.formats.conform import columns, inner
+from streamem.errors import ConfigError, DataError, tell
 
-__all__ = ["DEEPEST", "Program", "compile_schema"]
+__all__ = ["AvroSchema", "avro_schema", "library", "read_schema", "wire"]
 
-TOP = -1
-"""The owner of columns with one entry a message."""
+DEEPEST = 32
+"""Records and lists within one another that are read."""
 
-DEEPEST = 16
-"""Lists within lists that are read."""
+OURS = ("decimal", "time-millis", "time-micros")
+"""Logical types that fastavro reads. Of others it gives the number, which polars takes for a time, nanoseconds too."""
 
-NAMED = frozenset(("record", "error", "enum", "fixed"))
+HIDDEN, COLUMN = "streamem.logicalType", "streamem.name"
 
+PRIMITIVES: dict[str, pl.DataType] = {
+    "null": pl.Null(),
+    "boolean": pl.Boolean(),
+    "int": pl.Int32(),
+    "long": pl.Int64(),
+    "float": pl.Float32(),
+    "double": pl.Float64(),
+    "bytes": pl.Binary(),
+    "string": pl.String(),
+}
 
-@dataclass
-class Program:
-    """Instructions in the making; see `kernel` for what each does."""
-
-    place: str
-    rows: list[tuple[int, ...]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
-    depth: int = 0
-    node: Node | None = None
-
-    @property
-    def code(self) -> NDArray[np.int64]:
-        """The instructions as the kernel takes them."""
-        return np.array(self.rows, np.int64)
-
-    @property
-    def root(self) -> Node:
-        """The record of a message."""
-        assert self.node is not None  # noqa: S101  set by compile_schema
-        return self.node
-
-    def emit(self, operation: int, column: int, name: str, *more: int) -> int:
-        """Add an instruction; return where it is."""
-        owner = self.owners[column] if column >= 0 else TOP
-        self.rows.append((operation, column, owner, *more, *([0] * (3 - len(more)))))
-        self.names.append(name)
-        return len(self.rows) - 1
-
-    def column(self, owner: int) -> int:
-        """Return a new column with as many entries as its owner has elements."""
-        self.owners.append(owner)
-        return len(self.owners) - 1
+LOGICAL: dict[tuple[str, str], pl.DataType] = {
+    ("bytes", "decimal"): pl.Float64(),
+    ("fixed", "decimal"): pl.Float64(),
+    ("int", "date"): pl.Date(),
+    ("int", "time-millis"): pl.Time(),
+    ("long", "time-micros"): pl.Time(),
+    ("long", "timestamp-millis"): pl.Datetime("ms", "UTC"),
+    ("long", "timestamp-micros"): pl.Datetime("us", "UTC"),
+    ("long", "timestamp-nanos"): pl.Datetime("ns", "UTC"),
+    ("long", "local-timestamp-millis"): pl.Datetime("ms"),
+    ("long", "local-timestamp-micros"): pl.Datetime("us"),
+    ("long", "local-timestamp-nanos"): pl.Datetime("ns"),
+}
+"""Any other logical type is read as what it is made of."""
 
 
-def compile_schema(text: str | bytes, place: str, others: Sequence[str] = ()) -> Program:
-    """Return the program that reads messages of an Avro schema.
+@dataclass(frozen=True)
+class AvroSchema:
+    """A schema as fastavro takes it, and the columns that its records become."""
+
+    parsed: Any
+    columns: pl.Schema
+
+
+def library() -> Any:
+    """Return fastavro.
+
+    Raises
+    ------
+    ConfigError
+        It is not installed.
+    """
+    try:
+        import fastavro
+    except ImportError as error:
+        do = "run pip install 'streamem[avro]', or take another format"
+        found = f"the format avro, and no fastavro ({error})"
+        raise ConfigError(tell("format", found=found, wanted="fastavro, which reads Avro", do=do)) from error
+    return fastavro
+
+
+def read_schema(text: str | bytes, place: str, others: Sequence[str] = ()) -> AvroSchema:
+    """Return the schema of a record.
 
     Parameters
     ----------
@@ -87,192 +92,182 @@ def compile_schema(text: str | bytes, place: str, others: Sequence[str] = ()) ->
     Raises
     ------
     DataError
-        It is no schema of a record, or of a record within itself.
+        It is no schema of a record, or of one that streamem does not read.
 
     Examples
     --------
     >>> text = '''{"type": "record", "name": "car", "fields": [
     ...     {"name": "id", "type": "string"}, {"name": "speed", "type": ["null", "float"]}]}'''
-    >>> compile_schema(text, "car.avsc").root.type
-    Struct({'id': String, 'speed': Float32})
+    >>> read_schema(text, "car.avsc").columns
+    Schema([('id', String), ('speed', Float32)])
     """
-    program = Program(place)
-    compiler = Compiler(program, {})
+    parse_schema = library().parse_schema
+    numbers = itertools.count()
+
+    def adapted(kind: dict[str, Any]) -> dict[str, Any]:
+        if kind.get("logicalType", "decimal") not in OURS:
+            kind[HIDDEN] = kind.pop("logicalType")
+        if kind.get("type") == "map":  # the same bytes, and no dict whose keys would become columns
+            fields = [{"name": "key", "type": "string"}, {"name": "value", "type": kind["values"]}]
+            return {
+                "type": "array",
+                "items": {"type": "record", "name": f"streamem_map_{next(numbers)}", "fields": fields},
+            }
+        return kind
+
+    named: dict[str, Any] = {}
     try:
         for other in others:
-            compiler.learn(json.loads(other), "")
-        schema = json.loads(text)
-        compiler.learn(schema, "")
-        program.node = compiler.node(schema, "", TOP, "")
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise wrong(place, f"a schema with {error!r}") from error
-    if program.node.kind != "record" or not isinstance(schema, dict):
-        raise wrong(place, "a schema of something else", "a record with fields at the top")
-    return program
+            parse_schema(json.loads(other, object_hook=adapted), named)
+        parsed = parse_schema(json.loads(text, object_hook=adapted), named)
+        kind = column(parsed, named, ())
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
+    except Exception as error:  # fastavro checks little, so that anything may fail
+        raise DataError(f"{place}: {wrong(f'a schema with {error!r}', 'an Avro schema')}") from error
+    if not isinstance(kind, pl.Struct) or not isinstance(parsed, dict):
+        raise DataError(f"{place}: {wrong('a schema of something else', 'a record with fields at the top')}")
+    return AvroSchema(parsed, columns(kind))
 
 
-def wrong(place: str, found: str, wanted: str = "an Avro schema") -> DataError:
+def wrong(found: str, wanted: str) -> DataError:
     """Return the error for a schema that cannot be used."""
-    return DataError(tell(place, found=found, wanted=wanted, do="mend the schema"))
+    return DataError(f"found {found}; wanted {wanted}. To do: change the schema")
 
 
-@dataclass
-class Compiler:
-    """Walks a schema once; nothing of it is kept."""
+def column(kind: Any, named: Mapping[str, Any], within: tuple[str, ...]) -> pl.DataType:
+    """Return the type of the column that a parsed type becomes; its fields get the names of their columns.
 
-    program: Program
-    named: dict[str, Any]
-    open: list[str] = field(default_factory=list)
-
-    def learn(self, schema: Any, space: str) -> None:
-        """Take in the types that have names, by their full names."""
-        if isinstance(schema, list):
-            for branch in schema:
-                self.learn(branch, space)
-        elif isinstance(schema, dict):
-            kind = schema["type"]
-            if isinstance(kind, str) and kind in NAMED:
-                name = full_name(schema["name"], schema.get("namespace", space))
-                self.named[name] = schema
-                space = name.rpartition(".")[0]
-                for one in schema.get("fields", ()):
-                    self.learn(one["type"], space)
-            elif not isinstance(kind, str):
-                self.learn(kind, space)
-            else:
-                self.learn(schema.get("items", schema.get("values", "null")), space)
-
-    def node(self, schema: Any, name: str, owner: int, space: str) -> Node:
-        """Add the instructions for a type; return the column that it becomes."""
-        if isinstance(schema, list):
-            return self.union(schema, name, owner, space)
-        if isinstance(schema, str):
-            if schema in PRIMITIVES:
-                return self.primitive({"type": schema}, name, owner)
-            full = full_name(schema, space)
-            full = full if full in self.named else schema
-            if full not in self.named:
-                raise wrong(self.program.place, f"the type {schema!r}", "one that the schema defines")
-            return self.node({**self.named[full], "name": full}, name, owner, "")
-        kind = schema["type"]
-        if not isinstance(kind, str):
-            return self.node(kind, name, owner, space)
-        if kind in PRIMITIVES:
-            return self.primitive(schema, name, owner)
-        match kind:
-            case "record" | "error":
-                return self.record(schema, name, owner, space)
-            case "enum":
-                symbols = tuple(str(symbol) for symbol in schema["symbols"])
-                column = self.program.column(owner)
-                self.program.emit(kernel.WHOLE, column, name, 0, len(symbols) - 1)
-                return Node("enum", pl.String(), column, symbols=symbols)
-            case "fixed":
-                size = int(schema["size"])
-                if not 0 <= size <= INT[1]:
-                    raise wrong(self.program.place, f"{name} of {size} bytes")
-                column = self.program.column(owner)
-                self.program.emit(kernel.FIXED, column, name, size)
-                number = is_decimal(schema) and size <= LONGEST_DECIMAL
-                return decimal(schema, column) if number else Node("words", pl.Binary(), column)
-            case "array":
-                return self.list(schema["items"], name, owner, space)
-            case "map":
-                fields = [{"name": "key", "type": "string"}, {"name": "value", "type": schema["values"]}]
-                return self.list({"type": "record", "name": "", "fields": fields}, name, owner, space)
-        return self.node(kind, name, owner, space)
-
-    def primitive(self, schema: Any, name: str, owner: int) -> Node:
-        """Add the instruction for a type without parts."""
-        base, logical = schema["type"], schema.get("logicalType", "")
-        operation, kind, bounds = PRIMITIVES[base]
-        kind, bounds = LOGICAL.get((base, logical), (kind, bounds))
-        column = self.program.column(owner)
-        if base == "bytes" and is_decimal(schema):
-            self.program.emit(operation, column, name, 0, LONGEST_DECIMAL)
-            return decimal(schema, column)
-        self.program.emit(operation, column, name, *bounds)
-        return Node("words", kind, column, unit=1_000_000 if logical == "time-millis" else 1000)
-
-    def record(self, schema: Any, name: str, owner: int, space: str) -> Node:
-        """Add the instructions for a record."""
-        full = full_name(schema["name"], schema.get("namespace", space))
-        if full and full in self.open:
-            raise wrong(self.program.place, f"{full} within itself", "records that do not hold themselves")
-        self.open.append(full)
-        column = self.program.column(owner)
-        self.program.emit(kernel.RECORD, column, name)
-        children: dict[str, Node] = {}
-        for one in schema["fields"]:
-            title = str(one.get("streamem.name", one["name"]))
-            if title in children:
-                raise wrong(self.program.place, f"two fields {title!r}")
-            path = f"{name}.{title}" if name else title
-            children[title] = self.node(one["type"], path, owner, full.rpartition(".")[0] if full else space)
-        self.open.pop()
-        if not children:  # polars has no records without fields
-            return Node("words", pl.Null(), column)
-        return Node(
-            "record", pl.Struct({name: node.type for name, node in children.items()}), column, tuple(children.items())
-        )
-
-    def list(self, items: Any, name: str, owner: int, space: str) -> Node:
-        """Add the instructions for an array or a map."""
-        program = self.program
-        column = program.column(owner)
-        begin = program.emit(kernel.LIST, column, name)
-        program.depth += 1
-        if program.depth > DEEPEST:
-            raise wrong(program.place, f"{program.depth} lists within one another", f"{DEEPEST} at most")
-        element = self.node(items, name, column, space)
-        program.depth -= 1
-        program.emit(kernel.END, column, name, begin)
-        program.rows[begin] = (*program.rows[begin][:3], len(program.rows), 0, 0)
-        return Node("list", pl.List(element.type), column, (("", element),))
-
-    def union(self, branches: Any, name: str, owner: int, space: str) -> Node:
-        """Add the instructions for a union: a table of its branches, then what each does."""
-        program = self.program
-        column = program.column(owner)
-        program.emit(kernel.UNION, column, name, len(branches))
-        table = len(program.rows)
-        for _ in branches:
-            program.emit(kernel.UNION, column, name)
-        nodes, bodies = [], []
-        for branch in branches:
-            begin = len(program.rows)
-            if not is_null(branch) or len(branches) == 1:
-                nodes.append(self.node(branch, name, owner, space))
-                program.emit(kernel.JUMP, column, name)
-            bodies.append((begin, len(program.rows)))
-        end = len(program.rows)
-        for n, (begin, stop) in enumerate(bodies):
-            program.rows[table + n] = (*program.rows[table + n][:3], begin, stop, 0)
-            if stop > begin:
-                program.rows[stop - 1] = (*program.rows[stop - 1][:3], end, 0, 0)
-        program.rows[table - 1] = (*program.rows[table - 1][:4], end, 0)
-        if len(nodes) == 1:
-            return nodes[0]
-        members = tuple((f"member{n}", node) for n, node in enumerate(nodes))
-        if all(node.type.is_numeric() and node.kind == "words" for node in nodes):
-            whole = all(node.type.is_integer() for node in nodes)
-            return Node("numbers", pl.Int64() if whole else pl.Float64(), column, members)
-        return Node("union", pl.Struct({name: node.type for name, node in members}), column, members)
+    A record within itself is refused here: fastavro would read it until its stack ends, and the process with it.
+    """
+    if len(within) > DEEPEST:
+        raise wrong(f"{len(within)} types within one another", f"{DEEPEST} at most")
+    if isinstance(kind, list):
+        return union([column(branch, named, within) for branch in kind])
+    if isinstance(kind, str):
+        return PRIMITIVES[kind] if kind in PRIMITIVES else column(named[kind], named, within)
+    base, name = kind["type"], kind.get("name", "")
+    match base:
+        case "record" | "error":
+            if name in within:
+                raise wrong(f"{name} within itself", "records that do not hold themselves")
+            for one in kind["fields"]:  # the bytes know no names, so those that Avro forbids do no harm
+                one["name"] = one.pop(COLUMN, one["name"])
+            fields = {one["name"]: column(one["type"], named, (*within, name)) for one in kind["fields"]}
+            if not 0 < len(fields) == len(kind["fields"]):
+                raise wrong(f"a record {name} without fields, or with two of one name", "fields with names")
+            return pl.Struct(fields)
+        case "enum":
+            return pl.String()
+        case "array":
+            items = column(kind["items"], named, (*within, "a list"))
+            if is_nothing(items):
+                raise wrong("a list of nothing", "elements that take bytes, so that each list has an end")
+            return pl.List(items)
+        case "fixed" if kind["size"] < 1:
+            raise wrong(f"{name} of {kind['size']} bytes", "one at least")
+    return LOGICAL.get((base, kind.get("logicalType", kind.get(HIDDEN))), PRIMITIVES.get(base, pl.Binary()))
 
 
-def is_null(branch: Any) -> bool:
-    """Return whether a branch of a union is the type of nothing."""
-    return branch == "null" or (isinstance(branch, dict) and branch.get("type") == "null")
-
-
-def full_name(name: str, space: str | None) -> str:
-    """Return a name with its namespace.
+def union(branches: Sequence[pl.DataType]) -> pl.DataType:
+    """Return the type of the column for a union.
 
     Examples
     --------
-    >>> full_name("car", "org.road"), full_name("org.road.car", "else"), full_name("car", "")
-    ('org.road.car', 'org.road.car', 'car')
+    >>> union([pl.Null(), pl.String()]), union([pl.Int32(), pl.Int64()]), union([pl.Int32(), pl.Null(), pl.Float32()])
+    (String, Int64, Float64)
     """
-    return name if "." in name or not space or not name else f"{space}.{name}"
+    kinds = [kind for kind in branches if kind != pl.Null()]
+    if len(kinds) < 2:
+        return kinds[0] if kinds else pl.Null()
+    if not all(kind.is_numeric() for kind in kinds):
+        raise wrong(f"a union of {', '.join(map(str, kinds))}", "one type, or null and one type, or numbers")
+    return pl.Int64() if all(kind.is_integer() for kind in kinds) else pl.Float64()
+
+
+def is_nothing(kind: pl.DataType) -> bool:
+    """Return whether values of a type may take no bytes."""
+    return kind == pl.Null() or (isinstance(kind, pl.Struct) and all(map(is_nothing, columns(kind).values())))
+
+
+def wire(kind: pl.DataType) -> pl.DataType:
+    """Return the type of column whose values fastavro takes and gives for another: whole numbers for times of days.
+
+    Examples
+    --------
+    >>> wire(pl.List(pl.Date())), wire(pl.Int32()), wire(pl.Categorical()), wire(pl.Time())
+    (List(Int64), Int64, String, Time)
+    """
+    if isinstance(kind, (pl.List, pl.Array)):
+        return pl.List(wire(inner(kind)))
+    if isinstance(kind, pl.Struct):
+        return pl.Struct({name: wire(field) for name, field in columns(kind).items()})
+    if isinstance(kind, (pl.Categorical, pl.Enum, pl.Null)):
+        return pl.String()
+    if kind.is_integer() or isinstance(kind, (pl.Date, pl.Datetime)):
+        return pl.Int64()
+    return pl.Float64() if kind.is_decimal() else kind
+
+
+WRITTEN: dict[type[pl.DataType], Any] = {
+    pl.Boolean: "boolean",
+    **dict.fromkeys((pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16), "int"),
+    **dict.fromkeys((pl.Int64, pl.UInt32), "long"),
+    pl.Float32: "float",
+    **dict.fromkeys((pl.Float64, pl.Decimal), "double"),
+    **dict.fromkeys((pl.String, pl.Categorical, pl.Enum, pl.Null), "string"),
+    pl.Binary: "bytes",
+    pl.Date: {"type": "int", "logicalType": "date"},
+    pl.Time: {"type": "long", "logicalType": "time-micros"},
+}
+
+UNITS = {"ms": "millis", "us": "micros", "ns": "nanos"}
+
+
+def avro_schema(schema: pl.Schema, name: str = "streamem.record") -> str:
+    """Return the Avro schema of the messages of a frame with these columns: every field may be null.
+
+    Avro allows letters, digits and the underscore in names; others become underscores, and the field's property
+    ``streamem.name`` keeps the name.
+
+    Raises
+    ------
+    ConfigError
+        A column of a type that Avro does not have.
+
+    Examples
+    --------
+    >>> text = avro_schema(pl.Schema({"id": pl.String(), "regime.state": pl.UInt32()}))
+    >>> json.loads(text)["fields"][1]
+    {'name': 'regime_state', 'type': ['null', 'long'], 'default': None, 'streamem.name': 'regime.state'}
+    """
+    return json.dumps(record(schema, name))
+
+
+def record(schema: pl.Schema, full: str) -> dict[str, Any]:
+    """Return the type of a record; those within it have its name for a namespace."""
+    space, _, name = full.rpartition(".")
+    fields: dict[str, dict[str, Any]] = {}
+    for title, kind in schema.items():
+        spelled = re.sub("[^A-Za-z0-9_]", "_", title)
+        spelled = spelled if re.match("[A-Za-z_]", spelled) else f"_{spelled}"
+        while spelled in fields:
+            spelled += "_"
+        one = {"name": spelled, "type": optional(kind, f"{full}.{spelled}", title), "default": None}
+        fields[spelled] = one | ({COLUMN: title} if spelled != title else {})
+    return {"type": "record", "name": name, "namespace": space, "fields": list(fields.values())}
+
+
+def optional(kind: pl.DataType, full: str, title: str) -> Any:
+    """Return the union of null and the type of a column."""
+    if isinstance(kind, (pl.List, pl.Array)):
+        return ["null", {"type": "array", "items": optional(inner(kind), full, title)}]
+    if isinstance(kind, pl.Struct) and columns(kind):
+        return ["null", record(columns(kind), full)]
+    if isinstance(kind, pl.Datetime):
+        prefix = "timestamp" if kind.time_zone else "local-timestamp"
+        return ["null", {"type": "long", "logicalType": f"{prefix}-{UNITS[kind.time_unit]}"}]
+    if type(kind) not in WRITTEN:
+        do = "leave the column out with include:, or write json or arrow"
+        raise ConfigError(tell(f"column {title}", found=str(kind), wanted="a type that Avro has", do=do))
+    return ["null", WRITTEN[type(kind)]]
