@@ -78,12 +78,13 @@ def warm() -> None:
             AnomalyRank().rank(posterior.log_likelihood, np.isnan(rows))
 
 
-def finished(child: int) -> bool:
-    """Wait for a process; return whether it ended by itself, and raise if it failed."""
+def finished(child: int, log: Path | None = None) -> bool:
+    """Wait for a process; return whether it ended by itself, and raise with the end of its log if it failed."""
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return False
-    assert os.waitstatus_to_exitcode(status) == 0, f"a run failed with status {status}"
+    said = "" if log is None else log.read_text()[-2000:]
+    assert os.waitstatus_to_exitcode(status) == 0, f"a run failed with status {status}: {said}"
     return True
 
 
@@ -95,9 +96,9 @@ def killed_once(file: Path, phase: str, rng: random.Random, seconds: float) -> b
         try:
             os.kill(child, signal.SIGKILL)
         finally:
-            ended = finished(child)
+            ended = finished(child, file.with_name("log.txt"))
         return ended
-    return finished(start(file, phase, rng.randint(1, 4)))
+    return finished(start(file, phase, rng.randint(1, 4)), file.with_name("log.txt"))
 
 
 def campaign(folder: Path, times: int, seed: int, names: Sequence[str] = tuple(SCENARIOS)) -> dict[str, Report]:
@@ -137,7 +138,7 @@ def killed(folder: Path, name: str, points: list[str], rng: random.Random) -> Re
                 # this point does not come any more in this run; another run will meet it
                 points.insert(0, points.pop())
                 break
-        assert finished(start(file)), "a run without a kill was killed"
+        assert finished(start(file), file.with_name("log.txt")), "a run without a kill was killed"
         compare(file.parent, expected, SIZES[name], report)
         shutil.rmtree(file.parent)
     return report
@@ -146,7 +147,7 @@ def killed(folder: Path, name: str, points: list[str], rng: random.Random) -> Re
 def undisturbed(file: Path) -> Undisturbed:
     """Return what a run without a kill leaves."""
     begin = time.monotonic()
-    assert finished(start(file)), "the undisturbed run was killed"
+    assert finished(start(file), file.with_name("log.txt")), "the undisturbed run was killed"
     seconds = time.monotonic() - begin
     folder = file.parent
     return Undisturbed(outputs(folder), parameters(folder), carry(folder), seconds)

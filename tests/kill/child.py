@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from streamem.config import load
+from streamem.connect.kafka.transaction import KafkaTransaction
 from streamem.stream.disk import Disk
 from streamem.stream.operators.learn import LearnStep
 from streamem.stream.protocol import World
@@ -23,6 +24,11 @@ PHASES = (
     "after rename",
     "cutting back",
 )
+
+TRANSACTION_PHASES = tuple(
+    f"{when} {what}" for what in ("sending", "offsets", "commit") for when in ("before", "after")
+)
+"""What comes to those of a pipeline that writes to topics."""
 
 
 def die() -> NoReturn:
@@ -84,10 +90,24 @@ def watched(process: Callable[..., Any], point: Point) -> Callable[..., Any]:
     return run
 
 
+def framed(call: Callable[..., Any], point: Point, name: str) -> Callable[..., Any]:
+    """Return a call with a phase before and a phase after it."""
+
+    def run(*arguments: Any, **named: Any) -> Any:
+        point.reached(f"before {name}")
+        left = call(*arguments, **named)
+        point.reached(f"after {name}")
+        return left
+
+    return run
+
+
 def run(file: Path, phase: str | None = None, times: int = 1) -> None:
     """Run the pipeline in `file` as the command line does; die at a phase if one is named."""
     point = Point(phase or "", times)
     point.reached("start")
+    for method, name in (("send", "sending"), ("offsets", "offsets"), ("commit", "commit")):
+        setattr(KafkaTransaction, method, framed(getattr(KafkaTransaction, method), point, name))
     LearnStep.process = watched(LearnStep.process, point)  # type: ignore[method-assign]
     load(str(file), []).pipeline(world=replace(World(), disk=DyingDisk(point))).run()
 

@@ -3,6 +3,8 @@
 Numbers from 0 up are the protocol's; those below 0 are librdkafka's own.
 """
 
+import re
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -21,6 +23,15 @@ class FencedError(ConnectError):
 TOPIC = ("a topic that is there", "make it with streamem topics, or correct its name", True)
 RIGHTS = ("the right to do so", "have it granted, or name another user in options", False)
 LOGIN = ("a login that the brokers accept", "look at sasl.mechanism, sasl.username and sasl.password", False)
+CERTIFICATE = (
+    "a certificate that the CA in options has signed",
+    "look at ssl.ca.location, and whether the port speaks TLS",
+    False,
+)
+TLS = ("a port that speaks TLS", "name one in bootstrap_servers, or another security.protocol in options", True)
+PLAIN = ("a port that speaks no TLS", "name one, or write security.protocol: SSL or SASL_SSL in options", False)
+HOST = ("the name of a host", "correct bootstrap_servers", True)
+NOBODY = ("brokers that listen there", "start them, or correct bootstrap_servers", True)
 LOST = (
     "offsets that the topic still has",
     "start with --from earliest, latest or a time: what lies between is gone",
@@ -49,15 +60,55 @@ CAUSES: dict[int, tuple[str, str, bool]] = {
     58: LOGIN,
     -140: LOST,  # no offset, and none may be chosen
     -169: LOGIN,
-    -181: (
-        "a certificate that the CA in options has signed",
-        "look at ssl.ca.location, and whether the port speaks TLS",
-        False,
-    ),
+    -181: CERTIFICATE,
 }
 
+SIGNS: dict[str, tuple[str, str, bool]] = {
+    "authentication failed|SaslAuthentication": LOGIN,
+    "certificate.verify": CERTIFICATE,
+    "PLAINTEXT broker listener|UNEXPECTED_EOF|wrong.version.number": TLS,
+    "Invalid frame length": PLAIN,
+    "group.?authorization": RIGHTS,
+    "failed to resolve|DNS": HOST,
+    "refused": NOBODY,
+}
+"""What the words of a client mean where it gives no number, the more telling first."""
 
-def failed(place: str, number: int | None, found: str, *, retry: bool, recent: str = "") -> ConnectError:
+LATELY_SECONDS = 20.0
+"""So long a word of a client may be the cause of what goes wrong."""
+
+
+@dataclass
+class Recent:
+    """What a client said of its connections lately; secrets are not among it, clients do not say them."""
+
+    said: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=20))
+
+    def add(self, text: str) -> None:
+        """Take note."""
+        self.said.append((time.monotonic(), text))
+
+    def cause(self) -> tuple[str, tuple[str, str, bool] | None]:
+        """Return the most telling text, and what it means; of several the latest, "" where nothing was said."""
+        since = time.monotonic() - LATELY_SECONDS
+        texts = [text for when, text in reversed(self.said) if when >= since]
+        for sign, meaning in SIGNS.items():
+            for text in texts:
+                if re.search(sign, text, re.IGNORECASE):
+                    return text, meaning
+        return (texts[0] if texts else ""), None
+
+    @property
+    def final(self) -> bool:
+        """Whether trying again is in vain."""
+        _, meaning = self.cause()
+        return meaning is not None and not meaning[2]
+
+
+NOTHING = Recent()
+
+
+def failed(place: str, number: int | None, found: str, *, retry: bool, recent: Recent = NOTHING) -> ConnectError:
     """Return the error for what went wrong between a client and the brokers.
 
     Parameters
@@ -70,31 +121,15 @@ def failed(place: str, number: int | None, found: str, *, retry: bool, recent: s
         The client's own words.
     retry : bool
         Whether the client says that the same may succeed later.
-    recent : str
-        What the client said of its connections lately: the cause, where `found` tells none.
+    recent : Recent
+        What the client said of its connections lately: the cause, where `number` tells none.
     """
     if number in FENCED:
         do = "let one of them run; for a share of the partitions each, set workers"
         wanted = "one process of this pipeline, or of this worker of it"
         return FencedError(tell(place, found=f"another one, which has taken over ({found})", wanted=wanted, do=do))
-    wanted, do, again = CAUSES.get(number if number is not None else 0, (*AGAIN[:2], retry))
-    because = f" ({recent})" if recent and recent not in found else ""
+    text, meaning = recent.cause()
+    known = CAUSES.get(number if number is not None else 0)
+    wanted, do, again = known or meaning or (*AGAIN[:2], retry)
+    because = f" ({text})" if known is None and text and text not in found else ""
     return ConnectError(tell(place, found=f"{found.rstrip('. ')}{because}", wanted=wanted, do=do), retry=again)
-
-
-@dataclass
-class Recent:
-    """What a client said of its connections lately; secrets are not among it, clients do not say them."""
-
-    said: deque[str] = field(default_factory=lambda: deque(maxlen=20))
-
-    def add(self, text: str) -> None:
-        """Take note, of each text once."""
-        if text in self.said:
-            self.said.remove(text)
-        self.said.append(text)
-
-    @property
-    def last(self) -> str:
-        """The latest; nothing where there was none."""
-        return self.said[-1] if self.said else ""

@@ -26,7 +26,7 @@ TRANSACTION_SECONDS = 60.0
 """How long the end of a transaction may take; librdkafka tries again meanwhile."""
 
 ANSWER_SECONDS = 2.0
-"""After so long the end of a transaction is asked for anew."""
+"""After so long the brokers are asked anew."""
 
 MOST = 10_000
 """Messages of one poll."""
@@ -51,6 +51,19 @@ class _Told:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
             self.recent.add(error.str())
 
+    def reach(self, client: Any) -> None:
+        """Wait until a client has reached the brokers; what they refuse once and for all is not tried again."""
+        until = time.monotonic() + SECONDS
+        while True:
+            try:
+                client.list_topics(timeout=ANSWER_SECONDS)
+            except KafkaException as error:
+                client.poll(0)  # which calls `heard`
+                if self.recent.final or time.monotonic() > until:
+                    raise self.failure(error.args[0]) from error
+            else:
+                return
+
     @contextmanager
     def __call__(self, place: str | None = None) -> Iterator[None]:
         try:
@@ -62,7 +75,7 @@ class _Told:
         """Return the error of the house."""
         number = error.code()
         retry = error.retriable() or error.txn_requires_abort() or number in _TRANSPORT
-        return failed(place or self.place, number, error.str(), retry=retry, recent=self.recent.last)
+        return failed(place or self.place, number, error.str(), retry=retry, recent=self.recent)
 
 
 _TRANSPORT = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT})
@@ -91,8 +104,7 @@ class Confluent:
         with told():
             consumer = KafkaConsumer(settings, logger=SILENT)
         try:
-            with told():
-                consumer.list_topics(timeout=SECONDS)
+            told.reach(consumer)
         except BaseException:
             consumer.close()
             raise
@@ -115,7 +127,7 @@ class Confluent:
         }
         with told():
             producer = KafkaProducer(settings, logger=SILENT)
-            producer.list_topics(timeout=SECONDS)
+            told.reach(producer)
             producer.init_transactions(2 * SECONDS)
         return _Producer(producer, settings, told)
 
@@ -124,7 +136,7 @@ class Confluent:
         told = _Told(f"brokers {servers}")
         with told():
             admin = AdminClient({**options, "bootstrap.servers": servers, "error_cb": told.heard}, logger=SILENT)
-            admin.list_topics(timeout=SECONDS)
+            told.reach(admin)
         return _Admin(admin, told)
 
 
@@ -158,7 +170,12 @@ class _Consumer:
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
         with self._told():
-            found = self._consumer.committed([TopicPartition(*one) for one in partitions], timeout=SECONDS)
+            try:
+                found = self._consumer.committed([TopicPartition(*one) for one in partitions], timeout=SECONDS)
+            except KafkaException:
+                if not self._positions:
+                    self._consumer.poll(0)  # nothing is assigned: it gives no message, and calls `heard`
+                raise
             for one in found:
                 if one.error is not None:
                     raise KafkaException(one.error)

@@ -13,9 +13,11 @@ from kafka.errors import (
     BrokerResponseError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     OffsetOutOfRangeError,
     RetriableError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
 )
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
@@ -25,8 +27,11 @@ from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition,
 
 __all__ = ["KafkaPython"]
 
-BOOTSTRAP_MS = 10_000
-"""How long the brokers may be silent at the start."""
+BOOTSTRAP_MS, ATTEMPTS = 3_000, 3
+"""How long the brokers may be silent at the start, and how often."""
+
+RECONNECT_MS = 500
+"""Between two attempts to connect, at most: the cause of a failure is not in each answer."""
 
 POLL_RECORDS = 10_000
 
@@ -45,7 +50,7 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of a record."""
-        self.recent.add(record.getMessage())
+        self.recent.add(record.getMessage().partition(" (backoff")[0])
 
 
 def _listen() -> Recent:
@@ -70,7 +75,22 @@ def told(place: str) -> Iterator[None]:
         found = str(error) or type(error).__name__
         named = NUMBER.search(found)  # some are told only in the text of another
         number = error.errno if isinstance(error, BrokerResponseError) else int(named[1]) if named else None
-        raise failed(place, number, found, retry=isinstance(error, RetriableError), recent=recent.last) from error
+        raise failed(place, number, found, retry=isinstance(error, RetriableError), recent=recent) from error
+
+
+def reached(make: Callable[..., Any], servers: str, settings: Mapping[str, Any]) -> Any:
+    """Return a client that has reached the brokers; what they refuse once and for all is not tried again."""
+    recent = _listen()
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return make(
+                bootstrap_servers=servers,
+                **{"bootstrap_timeout_ms": BOOTSTRAP_MS, "reconnect_backoff_max_ms": RECONNECT_MS, **settings},
+            )
+        except (KafkaTimeoutError, KafkaConnectionError):
+            if not left or recent.final:
+                raise
+    raise AssertionError("unreachable")
 
 
 class _Patient(KafkaNetClient):  # type: ignore[misc]
@@ -95,7 +115,6 @@ class KafkaPython:
         """Return a consumer that has reached the brokers."""
         with told(f"brokers {servers}"):
             settings: dict[str, Any] = {
-                "bootstrap_timeout_ms": BOOTSTRAP_MS,
                 "max_poll_records": POLL_RECORDS,
                 "retry_backoff_ms": 20,
                 "fetch_max_wait_ms": 100,
@@ -107,40 +126,49 @@ class KafkaPython:
                 "auto_offset_reset": "none",
                 "isolation_level": "read_committed",
             }
-            return _Consumer(KafkaConsumer(bootstrap_servers=servers, **settings), servers)
+            return _Consumer(reached(KafkaConsumer, servers, settings), servers, lambda: self.admin(servers, options))
 
     def producer(self, servers: str, options: Mapping[str, Any], transactional_id: str) -> "_Producer":
         """Return a producer that has fenced its predecessors and ended their transactions."""
         with told(f"brokers {servers}, transactional id {transactional_id}"):
             settings: dict[str, Any] = {
-                "bootstrap_timeout_ms": BOOTSTRAP_MS,
                 "retry_backoff_ms": 10,
-                "linger_ms": 5,
-                "batch_size": 262_144,
+                "linger_ms": 1,
+                "batch_size": 524_288,
                 "metrics_enabled": False,
                 **options,
                 "kafka_client": _Patient,
                 "enable_idempotence": True,
                 "transactional_id": transactional_id,
             }
-            producer = KafkaProducer(bootstrap_servers=servers, **settings)
-            producer.init_transactions()
+            producer = reached(KafkaProducer, servers, settings)
+            try:
+                producer.init_transactions()
+            except BaseException:
+                producer.close(timeout=0)
+                raise
             return _Producer(producer, servers)
 
     def admin(self, servers: str, options: Mapping[str, Any]) -> "_Admin":
         """Return what makes topics."""
         with told(f"brokers {servers}"):
-            settings = {"bootstrap_timeout_ms": BOOTSTRAP_MS, **options}
-            return _Admin(KafkaAdminClient(bootstrap_servers=servers, **settings), servers)
+            return _Admin(reached(KafkaAdminClient, servers, options), servers)
 
 
 class _Consumer:
-    def __init__(self, consumer: KafkaConsumer, servers: str) -> None:
-        self._consumer, self._place = consumer, f"brokers {servers}"
+    def __init__(self, consumer: KafkaConsumer, servers: str, admin: Callable[[], "_Admin"]) -> None:
+        self._consumer, self._place, self._admin = consumer, f"brokers {servers}", admin
 
     def partitions(self, topic: str) -> list[int]:
         with told(f"topic {topic}"):
-            return sorted(self._consumer.partitions_for_topic(topic) or [])
+            found = sorted(self._consumer.partitions_for_topic(topic) or [])
+        if not found:  # what one has no right to see looks the same
+            admin = self._admin()
+            try:
+                admin.see(topic)
+            finally:
+                admin.close()
+        return found
 
     def earliest(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         return self._offsets(self._consumer.beginning_offsets, partitions)
@@ -262,6 +290,13 @@ class _Admin:
                     self._admin.create_topics([wanted])
                 except TopicAlreadyExistsError:
                     continue
+
+    def see(self, topic: str) -> None:
+        """Raise ConnectError for a topic that one has no right to see."""
+        with told(f"topic {topic}"):
+            for one in self._admin.describe_topics([topic]):
+                if one["error_code"] == TopicAuthorizationFailedError.errno:
+                    raise TopicAuthorizationFailedError(topic)
 
     def close(self) -> None:
         self._admin.close()

@@ -1,5 +1,6 @@
 """The topics that a pipeline needs, and how far its group is behind in those that it reads."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -90,7 +91,13 @@ def _topics(
 
 
 def make(planned: Sequence[Planned]) -> None:
-    """Make the topics that are not there; raises ConnectError where the brokers do not."""
+    """Make the topics that are not there, and wait until the brokers know them.
+
+    Raises
+    ------
+    ConnectError
+        The brokers do not make one, or cannot be reached.
+    """
     for one in planned:
         if not one.there:
             admin = one.cluster.admin()
@@ -98,6 +105,14 @@ def make(planned: Sequence[Planned]) -> None:
                 admin.create([one.topic])
             finally:
                 admin.close()
+            consumer = one.cluster.consumer(None)
+            try:
+                for _ in range(LOOKS):
+                    if len(consumer.partitions(one.topic.name)) == one.topic.partitions:
+                        break
+                    time.sleep(LOOK_SECONDS)
+            finally:
+                consumer.close()
 
 
 class Lag(NamedTuple):
