@@ -123,6 +123,8 @@ class Run:
             self._keep(final=False)
         limit = self.attempt.limit
         for batch in self._read() if limit is None or self.read_records < limit else ():
+            if self.keeping is not None and self.keeping.done():
+                self._kept()  # what failed there ends the run now, also where no other checkpoint follows soon
             if batch is None:
                 self._settle()
             else:

@@ -44,7 +44,7 @@ CAUSES: dict[int, tuple[str, str, bool]] = {
     3: TOPIC,
     10: (
         "a message no larger than the topic takes",
-        "raise max.message.bytes of the topic and max.request.size in options, or lower rows_per_message",
+        "raise max.message.bytes of the topic and max.request.size in options, or lower batch.size or rows_per_message",
         False,
     ),
     17: ("a legal name of a topic", "use letters, digits, dots, dashes and underscores", False),
@@ -77,12 +77,15 @@ SIGNS: dict[str, tuple[str, str, bool]] = {
 LATELY_SECONDS = 20.0
 """So long a word of a client may be the cause of what goes wrong."""
 
+LASTING_SECONDS = 2.0
+"""A connection that is closed and opened again is complained of once; brokers that are away, again and again."""
+
 
 @dataclass
 class Recent:
     """What a client said of its connections lately; secrets are not among it, clients do not say them."""
 
-    said: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=20))
+    said: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=200))
 
     def add(self, text: str) -> None:
         """Take note."""
@@ -97,6 +100,13 @@ class Recent:
                 if re.search(sign, text, re.IGNORECASE):
                     return text, meaning
         return (texts[0] if texts else ""), None
+
+    @property
+    def trouble(self) -> str:
+        """The cause where the client goes on to complain; "" where it does not."""
+        since = time.monotonic() - LATELY_SECONDS
+        times = [when for when, _ in self.said if when >= since]
+        return self.cause()[0] if times and times[-1] - times[0] >= LASTING_SECONDS else ""
 
     @property
     def final(self) -> bool:

@@ -85,6 +85,9 @@ class Consumer(Protocol):
     def assign(self, positions: Mapping[Partition, int]) -> None:
         """Read these partitions from now on, each from an offset."""
 
+    def trouble(self) -> str:
+        """Return what the client goes on to say of brokers that are away; "" where nothing is wrong."""
+
     def poll(self, seconds: float) -> list[Messages]:
         """Return what has come, waiting no longer than `seconds`.
 

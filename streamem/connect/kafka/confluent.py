@@ -28,6 +28,9 @@ TRANSACTION_SECONDS = 60.0
 ANSWER_SECONDS = 2.0
 """After so long the brokers are asked anew."""
 
+RECONNECT_MS = 500
+"""Between two attempts to connect, at most."""
+
 MOST = 10_000
 """Messages of one poll."""
 
@@ -89,6 +92,7 @@ class Confluent:
         told = _Told(f"brokers {servers}")
         settings = {
             "fetch.wait.max.ms": 100,
+            "reconnect.backoff.max.ms": RECONNECT_MS,
             "queued.max.messages.kbytes": 65_536,
             "log_level": 3,
             **options,
@@ -114,7 +118,8 @@ class Confluent:
         """Return a producer that has fenced its predecessors and ended their transactions."""
         told = _Told(f"brokers {servers}, transactional id {transactional_id}")
         settings = {
-            "linger.ms": 5,
+            "linger.ms": 1,
+            "reconnect.backoff.max.ms": RECONNECT_MS,
             "batch.size": 262_144,
             "queue.buffering.max.messages": 2 * WAITING,
             "partitioner": "murmur2_random",  # as Java's and kafka-python's
@@ -185,6 +190,9 @@ class _Consumer:
         with self._told():
             self._consumer.assign([TopicPartition(*partition, offset) for partition, offset in positions.items()])
         self._positions = dict(positions)
+
+    def trouble(self) -> str:
+        return self._told.recent.trouble
 
     def poll(self, seconds: float) -> list[Messages]:
         with self._told():

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,9 @@ POLL_RECORDS = 10_000
 
 METADATA_MS = 30_000
 """How old the known partitions of a topic may be; the library asks anew by itself, and only then."""
+
+HEARD_SECONDS = 0.1
+"""After so long is looked anew whether the brokers took everything: more may have been sent since they did."""
 
 NUMBER = re.compile(r"\[Error (\d+)\]")
 
@@ -199,6 +203,9 @@ class _Consumer:
             for partition, offset in positions.items():
                 self._consumer.seek(TopicPartition(*partition), offset)
 
+    def trouble(self) -> str:
+        return _listen().trouble
+
     def poll(self, seconds: float) -> list[Messages]:
         with told(self._place):
             try:
@@ -237,12 +244,16 @@ class _Producer:
     def __init__(self, producer: KafkaProducer, servers: str) -> None:
         self._producer, self._place = producer, f"brokers {servers}"
         self._turn = itertools.count()
+        self._sent = self._taken = 0
+        self._refused: Exception | None = None
+        self._heard = threading.Event()
 
     def partitions(self, topic: str) -> list[int]:
         with told(f"topic {topic}"):
             return sorted(self._producer.partitions_for(topic) or [])
 
     def begin(self) -> None:
+        self._sent, self._taken, self._refused = 0, 0, None
         with told(self._place):
             self._producer.begin_transaction()
 
@@ -259,8 +270,20 @@ class _Producer:
                 known = sorted(self._producer.partitions_for(topic))
                 partition = known[next(self._turn) % len(known)]
             send, none = self._producer.send, itertools.repeat(None)
-            for value, key, header in zip(values, keys or none, headers or none, strict=False):
-                send(topic, value, key, header, partition)
+            # the library has no headers without a value
+            filled = [[(name, one or b"") for name, one in header] for header in headers] if headers else none
+            for value, key, header in zip(values, keys or none, filled, strict=False):
+                self._sent += 1
+                send(topic, value, key, header, partition).add_callback(self._took).add_errback(self._refuse)
+
+    def _took(self, _: Any) -> None:
+        self._taken += 1
+        if self._taken == self._sent:
+            self._heard.set()
+
+    def _refuse(self, error: Exception) -> None:
+        self._refused = self._refused or error
+        self._heard.set()
 
     def offsets(self, group: str, positions: Mapping[Partition, int]) -> None:
         with told(f"{self._place}, group {group}"):
@@ -268,6 +291,12 @@ class _Producer:
 
     def commit(self) -> None:
         with told(self._place):
+            # the end of a transaction with a message that is refused would be waited for without end
+            while self._taken < self._sent and self._refused is None:
+                self._heard.wait(HEARD_SECONDS)
+                self._heard.clear()
+            if self._refused is not None:
+                raise self._refused
             self._producer.commit_transaction()
 
     def abort(self) -> None:

@@ -1,5 +1,6 @@
 """Topics being read: messages in, batches out."""
 
+import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KafkaReader"]
 
+LOG = logging.getLogger("streamem")
+
 POLL_SECONDS = 0.05
 """How long one question for messages waits, at most: so often a quiet topic lets the state be put down."""
 
@@ -38,6 +41,7 @@ class KafkaReader:
     ) -> None:
         self.source, self.world, self.cuts = source, world, cuts
         self.number = resume.number if resume else 0
+        self.away = False
         wait = POLL_SECONDS if cuts.max_wait_ms is None else min(POLL_SECONDS, cuts.max_wait_ms / 1000)
         self.wait_seconds = wait
         self.to_commit: dict[Partition, int] = {}
@@ -165,6 +169,16 @@ class KafkaReader:
             if to_commit:
                 self.consumer.commit(to_commit)
             polled = self.consumer.poll(self.wait_seconds)
+            self.listen(polled)
+
+    def listen(self, polled: Sequence[Messages]) -> None:
+        """Say once that the brokers are away, and once that they are back: a client waits without a word."""
+        trouble = "" if polled else self.consumer.trouble()
+        if trouble and not self.away:
+            LOG.warning("brokers %s: no answer (%s). Waiting for them.", self.source.cluster, trouble)
+        elif self.away and not trouble:
+            LOG.warning("brokers %s: they answer. Reading goes on.", self.source.cluster)
+        self.away = bool(trouble)
 
     def piece(self, polled: Sequence[Messages]) -> Piece:
         """Return messages as records, and remember how far reading is."""

@@ -1,0 +1,183 @@
+"""What goes wrong beside the records: other processes, brokers that refuse or forget, messages that nobody can read."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streamem.connect.kafka import Workers
+from streamem.connect.kafka.causes import FencedError
+from streamem.connect.kafka.transaction import KafkaTransaction
+from streamem.errors import ConnectError
+from streamem.stream.outputs import Output
+from streamem.stream.protocol import Cuts
+from streamem.stream.rejections import Errors
+from tests.broker.reading import client as quiet
+from tests.broker.reading import committed, produce, read
+from tests.connect.kafka.running import Place, fill, numbers
+
+
+@pytest.fixture
+def place(broker, client, tmp_path):
+    return Place(broker.bootstrap, client, tmp_path)
+
+
+def test_a_second_process_ends_the_first_and_goes_on_where_it_was(broker, topic, place, tmp_path):
+    entry, out, state = topic(), topic(), topic(cleanup_policy="compact")
+    fill(broker, entry, 1000)
+    first = place.pipeline(place.source(entry, stop="never"), place.sink(out), checkpoint=place.state(state))
+    ended = []
+
+    def run():
+        with pytest.raises(FencedError) as caught:
+            first.run()
+        ended.append(str(caught.value))
+
+    older = threading.Thread(target=run)
+    older.start()
+    while not read(broker.bootstrap, out, pending=True):
+        time.sleep(0.05)
+    second = place.pipeline(place.source(entry), place.sink(out), checkpoint=place.state(state))
+    second.run()
+    produce(broker.bootstrap, entry, [b'{"n": 1000, "device": "d", "x": 1.0}'] * 200)  # so that the older has work
+    older.join(15)
+    assert "found another one, which has taken over" in ended[0]
+    assert "wanted one process of this pipeline, or of this worker of it. To do: let one of them run" in ended[0]
+    second.run()
+    assert numbers(broker, out) == [*range(1000), *[1000] * 200]
+
+
+def test_two_workers_at_once_read_every_partition_once(broker, topic, place):
+    entry, out, state = topic(partitions=4), topic(), topic(cleanup_policy="compact")
+    fill(broker, entry, 2000, partitions=4)
+    pipelines = []
+    for index in range(2):
+        source = place.source(entry, workers=Workers(index=index, count=2))
+        pipelines.append(place.pipeline(source, place.sink(out), checkpoint=place.state(state)))
+    threads = [threading.Thread(target=one.run) for one in pipelines]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert numbers(broker, out) == list(range(2000))
+    assert committed(broker.bootstrap, place.name) == {(entry, n): 500 for n in range(4)}
+
+
+def test_a_transaction_that_took_too_long_is_done_again(broker, topic, place, monkeypatch, caplog):
+    """The broker looks for those every ten seconds."""
+    entry, out = topic(), topic()
+    fill(broker, entry, 500)
+    place.options = {"transaction.timeout.ms": 1000}
+    commit, slept = KafkaTransaction.commit, []
+
+    def late(self, number):
+        if number == 3 and not slept:
+            slept.append(time.sleep(14))
+        commit(self, number)
+
+    monkeypatch.setattr(KafkaTransaction, "commit", late)
+    done = place.pipeline(place.source(entry), place.sink(out)).run()
+    assert done.ended == "input"
+    assert numbers(broker, out) == list(range(500))
+    assert "found a transaction of more than 1 s; wanted one that ends before" in caplog.text
+    assert "Going on from the last checkpoint" in caplog.text
+
+
+def test_a_message_larger_than_the_topic_takes(broker, topic, place):
+    entry, out = topic(), topic(max_message_bytes=6000)
+    fill(broker, entry, 300)
+    sink = place.sink(out, format="arrow")
+    begin = time.monotonic()
+    with pytest.raises(ConnectError) as caught:
+        place.pipeline(place.source(entry), sink).run()
+    assert time.monotonic() - begin < 15
+    assert "wanted a message no larger than the topic takes. To do: raise max.message.bytes" in str(caught.value)
+    assert read(broker.bootstrap, out) == []
+    place.options = {"batch.size": 3000}  # librdkafka splits no batch that is too large
+    place.pipeline(place.source(entry), place.sink(out, format="arrow", rows_per_message=5)).run()
+    assert len(read(broker.bootstrap, out)) == 60
+
+
+def test_offsets_that_retention_has_deleted_are_a_choice(broker, topic, place):
+    entry, out = topic(), topic()
+    fill(broker, entry, 1000)
+    pipeline = place.pipeline(place.source(entry), place.sink(out))
+    pipeline.run(limit=200)
+    admin = AdminClient(quiet(broker.bootstrap))
+    place_of = TopicPartition(entry, 0, 600)
+    admin.delete_records([place_of])[place_of].result(30)
+    with pytest.raises(ConnectError) as caught:
+        pipeline.run()
+    assert str(caught.value) == (
+        f"topic {entry}, partition 0: found offsets 600 to 1000: older ones are deleted; wanted offset 200. "
+        "To do: begin elsewhere with --from earliest, latest or a time: what was learned is kept."
+    )
+    done = pipeline.run(begin="earliest")
+    assert (done.progress.records, done.progress.total_records) == (400, 600)
+    assert numbers(broker, out) == [*range(200), *range(600, 1000)]
+
+
+def test_offsets_that_are_deleted_while_reading_are_not_skipped(broker, topic, place):
+    entry = topic()
+    fill(broker, entry, 200)
+    admin = AdminClient(quiet(broker.bootstrap))
+    place_of = TopicPartition(entry, 0, 150)
+    admin.delete_records([place_of])[place_of].result(30)
+    consumer = place.cluster.consumer("any")
+    try:
+        consumer.assign({(entry, 0): 10})
+        with pytest.raises(ConnectError, match="wanted offsets that the topic still has") as caught:
+            consumer.poll(10.0)
+    finally:
+        consumer.close()
+    assert "To do: start with --from earliest, latest or a time: what lies between is gone" in str(caught.value)
+    assert not caught.value.retry
+
+
+BAD = [
+    None,
+    b"",
+    b"\xff\xfe\x00",
+    b"no record",
+    b"[1, 2]",
+    b'"text"',
+    b'{"n": 1, "device": "d", "x": ',
+    b'{"n": 1, "device": "d", "x": "oops"}',
+    b'{"n": 1, "device": "d", "x": 1e999}',
+    b'{"n": 1, "device": "d\xff", "x": 1.0}',
+]
+
+
+def test_a_thousand_broken_messages_of_ten_kinds_are_letters_with_all_they_had(broker, topic, place):
+    entry, out, dead = topic(), topic(), topic()
+    count = 100_000
+    messages = []
+    for n in range(count):
+        if n % 100 == 50:
+            key, headers = b"k\xff%d" % n, [("h", b"\x00%d" % n), ("h", None)]
+            messages.append({"value": BAD[n // 100 % 10], "key": key, "headers": headers})
+        else:
+            messages.append({"value": b'{"n": %d, "device": "d%d", "x": %r}' % (n, n % 5, n % 3 * 4.0 + n % 7 * 0.1)})
+    produce(broker.bootstrap, entry, messages)
+    errors = Errors(policy="dead_letter", sink=place.sink(dead))
+    outputs = [Output(what="posteriors", include=["n"], sink=place.sink(out))]
+    settings = {"errors": errors, "outputs": outputs, "cuts": Cuts(1000), "checkpoint": place.state(every=10)}
+    done = place.pipeline(place.source(entry), None, **settings).run()
+    assert done.progress.records == count
+    assert numbers(broker, out) == [n for n in range(count) if n % 100 != 50]
+    letters = read(broker.bootstrap, dead)
+    assert len(letters) == 1000
+    reasons = Counter()
+    for n, letter in zip(range(50, count, 100), letters, strict=True):
+        assert (letter.value, letter.key) == (messages[n]["value"], messages[n]["key"])
+        # kafka-python writes no header without a value: it becomes an empty one
+        assert [(name, value or None) for name, value in letter.headers[:2]] == messages[n]["headers"]
+        told = {name.removeprefix("__streamem.errors."): value.decode() for name, value in letter.headers[2:]}
+        assert (told["topic"], told["partition"], told["offset"]) == (entry, "0", str(n))
+        assert told["exception"] == "DataError"
+        reasons[n // 100 % 10, told["operator"], told["message"].partition(";")[0]] += 1
+    assert len({kind for kind, _, _ in reasons}) == 10
+    assert all("found " in message for _, _, message in reasons)
