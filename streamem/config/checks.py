@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,8 @@ def _sinks(settings: "Settings", document: Document) -> Iterator[Problem]:
     places: list[tuple[Place, Any]] = [(("outputs", i, "sink"), one.sink) for i, one in enumerate(settings.outputs)]
     places += [(("errors", "sink"), errors.sink)] if errors.sink else []
     read = getattr(settings.source, "topics", ())
+    patterns = [str(Path(path).absolute()) for path in getattr(settings.source, "paths", ()) if path != "-"]
+    inputs = {*patterns, *(path for pattern in patterns for path in glob(pattern, recursive=True))}
     for place, sink in places:
         if isinstance(sink, KafkaSink):
             try:
@@ -98,6 +101,9 @@ def _sinks(settings: "Settings", document: Document) -> Iterator[Problem]:
                 yield document.problem((*place, "topic"), found=found, wanted="a topic of the output's own", do=do)
         else:
             target = "standard output" if on_stdout(sink) else str(Path(getattr(sink, "path", f"{place}")).absolute())
+            if target in inputs:
+                found, do = f"{sink.path}, which is read", "write to another file"
+                yield document.problem((*place, "path"), found=found, wanted="a file of the output's own", do=do)
         if target in targets:
             found = f"the same place as {dotted(targets[target])}"
             yield document.problem(place, found=found, wanted="a place for each", do="change one of the paths")

@@ -163,7 +163,8 @@ class Kalman(Declaration):
         if not (seconds >= 0.0).all():
             row = int(np.flatnonzero(~(seconds >= 0.0))[0])
             found = f"{seconds[row]:g} seconds after the record before it" if seconds[row] < 0.0 else "no time"
-            wanted, do = "times that do not go back within a sequence", "sort the records by time, or name their key"
+            wanted = "times that do not go back within a sequence"
+            do = "sort the records by time, name their key, or in a pipeline put the operator order before"
             raise ModelError(tell(f"record {row + 1} of the batch", found=found, wanted=wanted, do=do))
         return np.asarray(seconds)
 

@@ -118,6 +118,11 @@ MISTAKES = [
     ("what: snapshots", "what: posteriors", "found the name posteriors twice"),
     ("what: snapshots", "what: snapshots\n    operator: regim", "(did you mean 'regime'?)"),
     ("what: snapshots", "what: snapshots\n    include: all", "found include of snapshots"),
+    (
+        "paths: [a.csv]",
+        "paths: [a.csv, out/snapshots.ndjson]",
+        "outputs.1.sink.path: found out/snapshots.ndjson, which is",
+    ),
     ("out/snapshots", "out/posteriors", "outputs.1.sink: found the same place as outputs.0.sink"),
     (
         "{type: files, path: out/snapshots.ndjson}",

@@ -158,6 +158,15 @@ def test_numbers_are_categories_as_before():
     assert step.snapshot.parameters.components.categories == 3
 
 
+def test_numbers_are_refused_where_the_names_are_numbers_that_are_no_positions():
+    family = Categorical(categories=("10", "20", "30"))
+    frame = FRAME.with_columns(colour=pl.Series(10 * LABEL + 10))
+    with pytest.raises(ConfigError) as caught:
+        opened(replace(COLOUR, model=Mixture(components=2, family=family)), frame)
+    assert "found 'colour', which is numbers, and categories named 10, 20, 30" in str(caught.value)
+    assert "To do: declare it with source.schema: {colour: string}" in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", [pl.Categorical(), pl.Enum(["red", "green", "blue"])])
 def test_text_that_parquet_keeps_as_a_dictionary_is_text(kind):
     frame = FRAME.with_columns(pl.col("colour").cast(kind))

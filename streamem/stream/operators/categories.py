@@ -126,8 +126,8 @@ def texts_of(model: Model, features: Sequence[str], schema: pl.Schema, place: st
     Raises
     ------
     ConfigError
-        Text for another family than categorical, true and false for another than bernoulli, or text beside numbers
-        where the names are to be learned.
+        Text for another family than categorical, true and false for another than bernoulli, text beside numbers where
+        the names are to be learned, or numbers where the names are numbers too.
     """
     parts: dict[str, int] = {}
     numeric: dict[int, str] = {}
@@ -146,7 +146,17 @@ def texts_of(model: Model, features: Sequence[str], schema: pl.Schema, place: st
             found = f"{feature!r}, which is text, beside {numeric[part]!r}, which is numbers"
             do = "name the categories, or take a product in which each has a part of its own"
             raise ConfigError(tell(place, found=found, wanted="text or numbers in all columns of a family", do=do))
+    for part, feature in numeric.items():
+        if _numbers(names[part]) and [*names[part]] != [str(n) for n in range(len(names[part]))]:
+            found = f"{feature!r}, which is numbers, and categories named {listed(names[part])}"
+            do = f"declare it with source.schema: {{{feature}: string}}; numbers stand for positions among the names"
+            raise ConfigError(tell(place, found=found, wanted="text, as the names are", do=do))
     return Texts(parts, names, learning)
+
+
+def _numbers(names: Sequence[str]) -> bool:
+    """Return whether there are names and all of them are numbers."""
+    return bool(names) and pl.Series(names, dtype=pl.String).cast(pl.Float64, strict=False).null_count() == 0
 
 
 def _refused(feature: str, kind: pl.DataType, place: str) -> ConfigError:
