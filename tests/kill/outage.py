@@ -17,6 +17,9 @@ from tests.kill.campaign import Report
 
 KILLED = "broker"
 
+END_SECONDS = 300
+"""How long a run may go on once its broker stays, at most: far longer than it takes."""
+
 UP_SECONDS, DOWN_SECONDS = (0.2, 1.0), (0.0, 2.0)
 """From to: how long a broker stays."""
 
@@ -41,6 +44,10 @@ def campaign(folder: Path, times: int, seed: int, count: int, client: str) -> Re
                     report.kills[KILLED] += run.poll() is None
                     time.sleep(rng.uniform(*DOWN_SECONDS))
                     broker.start()
+                try:
+                    run.wait(END_SECONDS)
+                finally:
+                    run.kill()
         assert run.returncode == 0, f"the run failed:\n{(folder / 'log.txt').read_text()}"
         found = Counter(int(json.loads(one.value or b"")["id"]) for one in reading.read(broker.bootstrap, out))
     report.runs = 1

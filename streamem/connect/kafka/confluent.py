@@ -2,8 +2,10 @@
 
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import Any
@@ -27,6 +29,9 @@ TRANSACTION_SECONDS = 60.0
 
 ANSWER_SECONDS = 2.0
 """After so long the brokers are asked anew."""
+
+STUCK_SECONDS = 10.0
+"""After so long a call that was to end after `ANSWER_SECONDS` is given up, and its producer with it."""
 
 RECONNECT_MS = 500
 """Between two attempts to connect, at most."""
@@ -250,15 +255,45 @@ def _patiently(call: Callable[[float], Any]) -> None:
 
     librdkafka may wait in vain, for as long as it is let, for the answer of a broker that has gone; asked anew it goes
     on where it was.
+
+    Raises
+    ------
+    TimeoutError
+        The call did not come back.
     """
     until = time.monotonic() + TRANSACTION_SECONDS
     while True:
         try:
-            call(ANSWER_SECONDS)
+            _in_time(call)
             return
         except KafkaException as error:
             if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() > until:
                 raise
+
+
+def _in_time(call: Callable[[float], Any]) -> None:
+    """Call in a thread of its own, which is left to itself where it does not come back.
+
+    `send_offsets_to_transaction` may wait for ever for a coordinator that has gone, whatever time it is given
+    (librdkafka's issues 5456 and 5511).
+
+    Raises
+    ------
+    TimeoutError
+        It did not come back within `STUCK_SECONDS`.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call(ANSWER_SECONDS)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    done.result(STUCK_SECONDS)
 
 
 class _Producer:
@@ -267,6 +302,7 @@ class _Producer:
         self._turn = itertools.count()
         self._partitions: dict[str, list[int]] = {}
         self._groups: dict[str, Any] = {}
+        self._stuck = False
 
     def partitions(self, topic: str) -> list[int]:
         return _partitions(self._producer, topic, self._told)
@@ -327,18 +363,30 @@ class _Producer:
                 self._groups[group] = KafkaConsumer({**plain, "group.id": group}, logger=SILENT)
             metadata = self._groups[group].consumer_group_metadata()
             offsets = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
-            _patiently(lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds))
+            self._ask(lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds))
 
     def commit(self) -> None:
         with self._told():
-            _patiently(self._producer.commit_transaction)
+            self._ask(self._producer.commit_transaction)
+
+    def _ask(self, call: Callable[[float], Any]) -> None:
+        """Ask the brokers; a producer that gets stuck is left behind, and the next one ends its transaction."""
+        try:
+            _patiently(call)
+        except TimeoutError as error:
+            self._stuck = True
+            raise self._told.failure(KafkaError(KafkaError._TIMED_OUT, "librdkafka does not come back")) from error
 
     def abort(self) -> None:
+        if self._stuck:
+            return
         with self._told():
             self._producer.purge()
             self._producer.abort_transaction(SECONDS)
 
     def close(self) -> None:
+        if self._stuck:
+            return
         for consumer in self._groups.values():
             consumer.close()
         with suppress(KafkaException):  # a producer that was fenced says so once more

@@ -85,6 +85,7 @@ def told(place: str) -> Iterator[None]:
 def reached(make: Callable[..., Any], servers: str, settings: Mapping[str, Any]) -> Any:
     """Return a client that has reached the brokers; what they refuse once and for all is not tried again."""
     recent = _listen()
+    recent.said.clear()  # what was said of other clients
     for left in reversed(range(ATTEMPTS)):
         try:
             return make(

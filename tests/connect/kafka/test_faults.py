@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streamem.connect.kafka import Workers
+from streamem.connect.kafka import Workers, confluent
 from streamem.connect.kafka.causes import FencedError
 from streamem.connect.kafka.transaction import KafkaTransaction
 from streamem.errors import ConnectError
@@ -83,6 +83,46 @@ def test_a_transaction_that_took_too_long_is_done_again(broker, topic, place, mo
     assert done.ended == "input"
     assert numbers(broker, out) == list(range(500))
     assert "found a transaction of more than 1 s; wanted one that ends before" in caplog.text
+    assert "Going on from the last checkpoint" in caplog.text
+
+
+class Stuck:
+    """A client's producer whose second `send_offsets_to_transaction` never comes back, as librdkafka's may."""
+
+    def __init__(self, producer):
+        self.producer, self.asked = producer, 0
+
+    def __getattr__(self, name):
+        return getattr(self.producer, name)
+
+    def __len__(self):
+        return len(self.producer)
+
+    def send_offsets_to_transaction(self, *arguments):
+        self.asked += 1
+        if self.asked == 2:
+            threading.Event().wait()
+        self.producer.send_offsets_to_transaction(*arguments)
+
+
+def test_a_producer_that_librdkafka_does_not_let_go_is_left_behind(broker, topic, tmp_path, monkeypatch, caplog):
+    place = Place(broker.bootstrap, "confluent-kafka", tmp_path)
+    entry, out = topic(), topic()
+    fill(broker, entry, 500)
+    make, made = confluent.Confluent.producer, []
+
+    def producer(*arguments):
+        made.append(make(*arguments))
+        if len(made) == 1:
+            made[0]._producer = Stuck(made[0]._producer)
+        return made[-1]
+
+    monkeypatch.setattr(confluent.Confluent, "producer", producer)
+    monkeypatch.setattr(confluent, "STUCK_SECONDS", 3.0)
+    assert place.pipeline(place.source(entry), place.sink(out)).run().ended == "input"
+    assert len(made) == 2
+    assert numbers(broker, out) == list(range(500))
+    assert "librdkafka does not come back" in caplog.text
     assert "Going on from the last checkpoint" in caplog.text
 
 
