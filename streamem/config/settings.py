@@ -148,6 +148,8 @@ class Settings:
         """
         parts = ("key", "time", "time_unit", "source", "operators")
         cuts = {"max_records": self.batch.max_records, "max_wait_ms": self.batch.max_wait_ms}
+        if self.batch.whole_keys:
+            cuts["whole_keys"] = True
         return {"batch": cuts, **{name: _lasting(getattr(self, name)) for name in parts}}
 
     def pipeline(self, *, world: World | None = None, listener: Callable[[Progress], None] | None = None) -> Pipeline:
@@ -226,6 +228,7 @@ def _adapter() -> TypeAdapter[Any]:
                 Cuts,
                 max_records=Annotated[Count, Field(description="A batch ends after so many records.")],
                 max_wait_ms=Annotated[Count | None, Field(description="Live sources only: it ends after so long too.")],
+                whole_keys=Annotated[bool, Field(description="It ends where the key changes, after max_records.")],
                 limit=None,
                 every=None,
             ),

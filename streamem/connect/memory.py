@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from streamem.errors import ConfigError, tell
 from streamem.stream.batch import ROW, Batch, Position, Record
 from streamem.stream.protocol import Columns, Cuts, Resume, State, World
 
@@ -24,7 +25,10 @@ class MemorySource:
     frame: pl.DataFrame
 
     def open(self, world: World, cuts: Cuts, columns: Columns, resume: Resume | None) -> "MemoryReader":  # noqa: ARG002
-        """Return a reader at `resume`, or at the first row."""
+        """Return a reader at `resume`, or at the first row. Raises ConfigError for `whole_keys`: it cuts by count."""
+        if cuts.whole_keys:
+            do = "take it out, or read files or topics"
+            raise ConfigError(tell("batch.whole_keys", found="a frame in memory", wanted="batches by count", do=do))
         numbers = [name for name in columns.numbers if name in self.frame.columns]
         start, number = (resume.position["record"], resume.number) if resume else (0, 0)
         return MemoryReader(self.frame.cast(dict.fromkeys(numbers, pl.Float64)), cuts, start, number)

@@ -65,8 +65,8 @@ class Slice:
         return [Rejected(piece.original(n), "source", message) for n, message in piece.rejected[first:last]]
 
 
-def batch_of(slices: Sequence[Slice], number: int, size: int) -> Batch:
-    """Return the batch that consecutive slices make, with micro-batches of `size` records."""
+def batch_of(slices: Sequence[Slice], number: int, size: int | None) -> Batch:
+    """Return the batch that consecutive slices make, with micro-batches of `size` records, or but one."""
     bases = np.cumsum([0] + [one.stop - one.start for one in slices])
     parts = [one.rows() for one in slices]
 

@@ -13,7 +13,6 @@ __all__ = ["infer_csv", "infer_ndjson", "settle"]
 RECORDS = 10_000
 """Records that types are inferred from."""
 
-FLOAT = pl.Float64()
 
 TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
@@ -115,17 +114,25 @@ def settle(
         elif name in numbers and (kind.is_numeric() or mostly_numbers(sample[name])):
             types[name] = pl.Float64()
         elif name == time and mostly_numbers(sample[name]):
-            types[name] = pl.Int64() if mostly_numbers(sample[name], pl.Int64()) else pl.Float64()
+            types[name] = pl.Int64() if whole(sample[name]) else pl.Float64()
         else:
             types[name] = pl.String() if kind == pl.Null() else kind
     return pl.Schema(types)
 
 
-def mostly_numbers(column: pl.Series, kind: pl.DataType = FLOAT) -> bool:
+def mostly_numbers(column: pl.Series) -> bool:
     """Return whether at least half of what is in a column of text can be read as numbers."""
     if column.dtype == pl.Null():
         return True
     if column.dtype != pl.String():
         return False
     present = column.drop_nulls()
-    return int(present.cast(kind, strict=False).is_not_null().sum()) * 2 >= len(present)
+    return int(present.cast(pl.Float64(), strict=False).is_not_null().sum()) * 2 >= len(present)
+
+
+def whole(column: pl.Series) -> bool:
+    """Return whether every number in a column of text is a whole one."""
+    if column.dtype != pl.String():
+        return False
+    read = column.cast(pl.Float64(), strict=False).is_not_null()
+    return bool((column.cast(pl.Int64(), strict=False).is_not_null() | ~read).all())

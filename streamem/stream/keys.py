@@ -1,7 +1,8 @@
 """Which slot of the carry belongs to which key: devices, vehicles, whatever the ``key`` column tells apart.
 
 A key has its slot until it leaves: keys that were idle for longest go first where there is no room, and all that were
-idle for too long. Which keys leave is decided after each micro-batch, so it never depends on how many come together.
+idle for too long. Which keys leave is decided after each micro-batch, so it never depends on how many come together;
+a key that comes again after too long begins anew at that very record, in a slot of its own.
 """
 
 import io
@@ -30,6 +31,8 @@ class Keys:
         The slot of every key, and the key of every slot.
     free : list of int
         Slots that keys left.
+    left : list of int
+        Slots of keys that began anew in another one since the last `leave`.
     seen, time : ndarray, shape (slots,)
         The number of the last micro-batch with each key, -1 for none, and its last time.
 
@@ -47,6 +50,7 @@ class Keys:
     table: dict[object, int] = field(default_factory=dict)
     keys: dict[int, object] = field(default_factory=dict)
     free: list[int] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
     seen: Labels = field(default_factory=lambda: np.empty(0, np.intp))
     time: Array = field(default_factory=lambda: np.empty(0))
 
@@ -65,19 +69,46 @@ class Keys:
         keys = values.to_list()
         for key in dict.fromkeys(keys) if not self.table.keys() >= set(keys) else ():
             if key not in self.table:
-                slot = self.free.pop() if self.free else len(self.table)
-                self.table[key] = slot
-                self.keys[slot] = key
+                self._place(key)
         slots = np.fromiter(map(self.table.__getitem__, keys), np.intp, len(keys))
-        room = int(slots.max(initial=-1)) + 1
+        self._make_room()
+        if time is not None:
+            if self.idle_seconds is not None:
+                self._begin_anew(slots, time, self.idle_seconds)
+            np.maximum.at(self.time, slots, time)
+        self.seen[slots] = number
+        return slots
+
+    def _place(self, key: object) -> int:
+        """Give a key a slot that nobody has."""
+        slot = self.free.pop() if self.free else len(self.table) + len(self.left)
+        self.table[key] = slot
+        self.keys[slot] = key
+        return slot
+
+    def _make_room(self) -> None:
+        room = len(self.table) + len(self.left) + len(self.free)
         if room > len(self.seen):
             more = max(room, 2 * len(self.seen)) - len(self.seen)
             self.seen = np.concatenate([self.seen, np.full(more, -1)])
             self.time = np.concatenate([self.time, np.full(more, -np.inf)])
-        self.seen[slots] = number
-        if time is not None:
-            np.maximum.at(self.time, slots, time)
-        return slots
+
+    def _begin_anew(self, slots: Labels, time: Array, idle_seconds: float) -> None:
+        """Give keys other slots from the records on that come too late after those before them; changes `slots`."""
+        order = np.argsort(slots, kind="stable")
+        mine, when = slots[order], time[order]
+        first = np.diff(mine, prepend=-1) != 0
+        before = np.where(first, self.time[mine], np.concatenate([[-np.inf], when[:-1]]))
+        late = np.flatnonzero((before > -np.inf) & (when - before > idle_seconds))
+        for place in late.tolist():  # few: each is a gap in a sequence
+            old = int(slots[order[place]])
+            key = self.keys.pop(old)
+            self.left.append(old)
+            del self.table[key]
+            new = self._place(key)
+            rest = order[place:]
+            slots[rest[slots[rest] == old]] = new
+        self._make_room()
 
     def leave(self, newest: float | None) -> Labels:
         """Forget the keys that are idle for too long or too many, and return their slots.
@@ -87,22 +118,26 @@ class Keys:
         newest : float or None
             The newest time seen, in seconds.
         """
-        leaving = np.empty(0, np.intp)
+        leaving = np.array(self.left, np.intp)
+        self.free += sorted(self.left, reverse=True)
+        self.left = []
+        self.seen[leaving], self.time[leaving] = -1, -np.inf
         if self.idle_seconds is None and (self.most is None or len(self.table) <= self.most):
             return leaving
         taken = np.flatnonzero(self.seen >= 0)
+        idle = np.empty(0, np.intp)
         if self.idle_seconds is not None and newest is not None:
-            leaving = taken[self.time[taken] < newest - self.idle_seconds]
-            taken = np.setdiff1d(taken, leaving)
+            idle = taken[self.time[taken] < newest - self.idle_seconds]
+            taken = np.setdiff1d(taken, idle)
         if self.most is not None and len(taken) > self.most:
             oldest = taken[np.lexsort((taken, self.seen[taken]))]
-            leaving = np.concatenate([leaving, oldest[: len(taken) - self.most]])
-        for slot in sorted(leaving.tolist(), reverse=True):
+            idle = np.concatenate([idle, oldest[: len(taken) - self.most]])
+        for slot in sorted(idle.tolist(), reverse=True):
             del self.table[self.keys.pop(slot)]
             self.free.append(slot)
-        self.seen[leaving] = -1
-        self.time[leaving] = -np.inf
-        return leaving
+        self.seen[idle] = -1
+        self.time[idle] = -np.inf
+        return np.concatenate([leaving, idle])
 
     def state(self) -> State:
         """Return the keys with their slots, and when each was seen."""

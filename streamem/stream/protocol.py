@@ -120,12 +120,16 @@ TOGETHER = 16_384
 class Cuts:
     """Where micro-batches end: after `max_records`, and on live sources also after `max_wait_ms`.
 
+    With `whole_keys` a micro-batch ends where the key changes, at the first such place after `max_records`: sequences
+    that come one after the other are never cut.
+
     With a `limit` the reader ends after that many records of this run, the last micro-batch short where it must be.
     A `Batch` ends with the last of each of `every` micro-batches: something is due there, such as a checkpoint.
     """
 
     max_records: int
     max_wait_ms: int | None = None
+    whole_keys: bool = False
     limit: int | None = None
     every: tuple[int, ...] = ()
 

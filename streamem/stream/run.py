@@ -80,6 +80,8 @@ class Run:
         self.reader = pipeline.source.open(self.world, cuts, columns, resume)
         stack.callback(self.reader.close)
         schema = self.reader.schema
+        if cuts.whole_keys:
+            columns_exist("batch.whole_keys: key", [columns.key or ""], schema.names())
         keys = [column for column in (pipeline.columns.key, pipeline.columns.time) if column is not None]
         self.steps: dict[str, Step] = {}
         own: list[str] = []
@@ -156,8 +158,16 @@ class Run:
         self.read_records += batch.records
         self.read_batches += len(batch.numbers)
         self._leave(self._operate([batch], list(self.steps.values())))
+        self._refuse_held()
         if self.pipeline.listener is not None:
             self.pipeline.listener(self.progress())
+
+    def _refuse_held(self) -> None:
+        """Raise DataError for a bad record that a warm-up holds, under the policy that stops at the first one."""
+        if self.pipeline.errors.policy == "stop":
+            for step in self.learners.values():
+                if step.last_held is not None and (fallen := step.last_held.fallen()):
+                    raise refusal(fallen[0])
 
     def _operate(self, batches: list[Batch], steps: Sequence[Step]) -> list[Batch]:
         for step in steps:

@@ -29,9 +29,21 @@ class Clock(World):
         return self.stopping.is_set()
 
 
-def opened(paths, *, size=100, resume=None, world=None, columns=None, limit=None, wait=None, every=(1,), **settings):
+def opened(
+    paths,
+    *,
+    size=100,
+    resume=None,
+    world=None,
+    columns=None,
+    limit=None,
+    wait=None,
+    whole=False,
+    every=(1,),
+    **settings,
+):
     source = FilesSource(paths=[str(path) for path in paths], **settings)
-    cuts = Cuts(size, max_wait_ms=wait, limit=limit, every=every)
+    cuts = Cuts(size, max_wait_ms=wait, whole_keys=whole, limit=limit, every=every)
     return source.open(world or World(), cuts, columns or Columns(numbers=frozenset({"x"})), resume)
 
 

@@ -375,6 +375,16 @@ def test_a_time_column_of_numbers_stays_one_when_a_text_stands_in_it(tmp_path, g
     assert "`noon`" in batch.rejected[0].message
 
 
+def test_a_time_column_of_whole_and_fractional_numbers_is_of_fractional_ones(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("t,x\n0,1\n1,2\n1.5,3\n2,4\n3,5\n")
+    reader = FilesSource(paths=[str(path)]).open(World(), Cuts(100), Columns(time="t"), None)
+    [batch] = list(reader)
+    reader.close()
+    assert batch.frame["t"].to_list() == [0.0, 1.0, 1.5, 2.0, 3.0]
+    assert not batch.rejected
+
+
 def test_a_time_column_of_texts_stays_text(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("t,x\n2026-01-01,1\n17,2\n2026-01-03,3\n")

@@ -124,3 +124,25 @@ def test_a_record_without_a_key_is_a_bad_record(values):
 def test_settings_of_keys_need_what_they_are_about(settings, columns, said):
     with pytest.raises(ConfigError, match=said):
         opened(replace(LEARN, **settings), columns)
+
+
+def test_a_key_that_comes_again_after_too_long_begins_anew_wherever_batches_end():
+    """Within a batch and between two, and also where it is the only key there is."""
+    frame = FRAME.with_columns(device=pl.lit("a"), time=pl.col("time") + 1000.0 * (pl.int_range(COUNT) // 130))
+    learn = replace(LEARN, idle_ttl_ms=500_000, until_records=1, warmup_records=100)
+    apart = frame.with_columns(device=(pl.int_range(COUNT) // 130).cast(pl.String))
+    for size in (100, 130, 900):
+        found, wanted = (
+            pl.concat(through(opened(learn), cut(size, one)))["h.log_likelihood"] for one in (frame, apart)
+        )
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_slots_of_keys_that_began_anew_are_used_again():
+    keys = Keys(idle_seconds=5.0)
+    found = keys.slots(pl.Series(["a", "b", "a", "b", "a"]), 0, np.array([0.0, 1.0, 2.0, 3.0, 20.0]))
+    assert found.tolist() == [0, 1, 0, 1, 2]
+    assert keys.leave(20.0).tolist() == [0, 1]
+    assert keys.table == {"a": 2}
+    assert keys.slots(pl.Series(["c", "a", "d", "e"]), 1, np.full(4, 22.0)).tolist() == [1, 2, 0, 3]
+    assert sorted(keys.table.values()) == [0, 1, 2, 3]

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from streamem.em import Gaussian, Mixture, Observations, OnlineEM, Poisson
+from streamem.em import LDS, Gaussian, Mixture, Observations, OnlineEM, Part, Poisson, Product
 from streamem.errors import ConfigError, ModelError, SnapshotError
 from streamem.stream.batch import ROW
 from streamem.stream.operators import Learn, Score
@@ -347,3 +347,16 @@ def test_score_without_names_needs_features_and_takes_no_other_number_of_them(tm
     with pytest.raises(ConfigError, match=r"s.anomaly_window_records"):
         opened(Score(name="s", snapshot=str(path), features=["x", "y"], anomaly_window_records=5))
     assert opened(Score(name="s", snapshot=str(path), features=["y", "x"])).process(batches()[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [
+        (Mixture(components=2, family=Product(parts=(Part(Gaussian()),))), "1 for its parts"),
+        (Mixture(components=2, family=Product(parts=(Part(Gaussian(), columns=3),))), "3 for its parts"),
+        (LDS(observation=((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))), "3, the rows of its matrices"),
+    ],
+)
+def test_another_number_of_features_than_the_model_is_for_is_refused_before_anything_is_read(model, wanted):
+    with pytest.raises(ConfigError, match=f"m.features: found 2 features; wanted {wanted}"):
+        Learn(name="m", features=["x", "y"], model=model).open(two_clusters(10).schema, Columns())

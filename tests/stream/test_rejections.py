@@ -3,6 +3,7 @@
 import base64
 import json
 
+import polars as pl
 import pytest
 
 from streamem.errors import ConfigError, DataError
@@ -104,3 +105,9 @@ def test_a_share_is_not_judged_before_a_thousand_records(place):
 def test_settings_that_contradict_each_other_are_refused(place, errors, words):
     with pytest.raises(ConfigError, match=words):
         place.pipeline(errors=errors).run()
+
+
+def test_stop_stops_at_a_bad_record_that_the_warm_up_holds(place):
+    frame = FRAME.with_columns(x=pl.when(pl.int_range(pl.len()) == 130).then(float("inf")).otherwise(pl.col("x")))
+    with pytest.raises(DataError, match=r"record 130: .*found inf.*refused by r; errors\.policy is stop"):
+        place.pipeline(frame[:240]).run()

@@ -102,7 +102,9 @@ class FilesReader:
         # what has no end is read when it is asked for: a thread could hang there, or be ahead of the clock
         self.coming = self.pieces() if self.endless else ahead(self.pieces())
         speed = self.source.speed
-        for batch in Cutter(self.cuts, self.number, self.world, alone=speed is not None).batches(self.coming):
+        key = self.columns.key if self.cuts.whole_keys else None
+        cutter = Cutter(self.cuts, self.number, self.world, key, alone=speed is not None)
+        for batch in cutter.batches(self.coming):
             if batch is not None and speed is not None and not self.due(batch, speed):
                 return
             yield batch

@@ -41,6 +41,7 @@ class KafkaReader:
     ) -> None:
         self.source, self.world, self.cuts = source, world, cuts
         self.number = resume.number if resume else 0
+        self.key = columns.key if cuts.whole_keys else None
         self.away = False
         wait = POLL_SECONDS if cuts.max_wait_ms is None else min(POLL_SECONDS, cuts.max_wait_ms / 1000)
         self.wait_seconds = wait
@@ -152,7 +153,7 @@ class KafkaReader:
     def __iter__(self) -> Iterator[Batch | None]:
         """Yield batches, and None when there is nothing at the moment."""
         self.coming = ahead(self.pieces())
-        yield from Cutter(self.cuts, self.number, self.world).batches(self.coming)
+        yield from Cutter(self.cuts, self.number, self.world, self.key).batches(self.coming)
 
     def pieces(self) -> Generator[Piece | None]:
         """Yield what each poll gives; in one thread, since a consumer belongs to one."""

@@ -143,6 +143,7 @@ class LearnStep:
         self._learner = self._begin(start)
         self._rank = AnomalyRank(learn.anomaly_window_records)
         self._held: list[tuple[Batch, Observations]] = []
+        self._last_key: object = None
 
     def _begin(self, start: Snapshot | None) -> OnlineEM:
         learn = self._learn
@@ -166,6 +167,11 @@ class LearnStep:
         """Whether batches wait for the start."""
         return bool(self._held)
 
+    @property
+    def last_held(self) -> Batch | None:
+        """The batch that came last, while it waits for the start."""
+        return self._held[-1][0] if self._held else None
+
     def process(self, batch: Batch) -> list[Batch]:
         """Return the batches that leave, each with its posteriors, and learn from this one."""
         if self.inputs.texts.learning:
@@ -173,6 +179,7 @@ class LearnStep:
         batch, observations = self.inputs.observe(batch)
         posteriors: list[Posterior] = []
         for number, rows in zip(batch.numbers, batch.rows(), strict=True):
+            self._whole(batch.frame[rows], number)
             part = self.inputs.with_sequences(observations[rows], batch.frame[rows], self._keys, number)
             try:
                 posteriors += self._posteriors(part)
@@ -182,6 +189,17 @@ class LearnStep:
         taken = [*self._held, (batch, observations)]
         self._held = taken if self._learner.holding else []
         return [] if self._learner.holding else self._leave(taken, posteriors)
+
+    def _whole(self, frame: pl.DataFrame, number: int) -> None:
+        """Refuse a sequence that is to be complete and goes on in another micro-batch, with a ModelError."""
+        if self.inputs.key is None or self._learner.model.carries or not frame.height:
+            return
+        keys = frame.get_column(self.inputs.key)
+        if self._last_key is not None and keys[0] == self._last_key:
+            found, wanted = f"key {keys[0]!r} in this one and in the one before", "each sequence in one micro-batch"
+            do = "set batch.whole_keys: true, give each sequence a key of its own, or write sequences: endless"
+            raise ModelError(tell(f"{self._learn.name}, batch {number}", found=found, wanted=wanted, do=do))
+        self._last_key = keys[-1]
 
     def _learn_names(self, batch: Batch) -> None:
         """Learn the names of categories from the rows of a batch that join the warm-up, and from no others.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from streamem.em import AnomalyRank, Categorical, Observations, Posterior
+from streamem.em import LDS, AnomalyRank, Categorical, Observations, Posterior, Product
 from streamem.em.model import Model
 from streamem.em.posterior import Kind
 from streamem.errors import ConfigError, tell
@@ -40,6 +40,20 @@ def check_features(columns: Sequence[str], schema: pl.Schema, place: str) -> Non
         raise ConfigError(
             tell(place, found=f"{min(doubled)!r} twice", wanted="each column once", do="take one of them out")
         )
+
+
+def check_width(model: Model, features: int, place: str) -> None:
+    """Refuse another number of features than a model is declared for, with a ConfigError; most take any number."""
+    family, parts = getattr(model, "family", None), ""
+    if isinstance(family, Product):
+        wanted, parts = family.columns, " for its parts"
+    elif isinstance(model, LDS):
+        wanted, parts = len(model.observation) or len(model.observation_covariance), ", the rows of its matrices"
+    else:
+        return
+    if wanted and features != wanted:
+        do = f"name {wanted}, or declare the {model.type} for {features}"
+        raise ConfigError(tell(place, found=f"{features} features", wanted=f"{wanted}{parts}", do=do))
 
 
 def check_numeric(column: str, schema: pl.Schema, place: str) -> None:
@@ -97,6 +111,7 @@ class Inputs:
         """
         place = f"{self.operator}.features"
         check_features(self.features, schema, place)
+        check_width(self.model, len(self.features), place)
         texts = texts_of(self.model, self.features, schema, place)
         for setting, column in (("weight", self.weight), ("exposure", self.exposure)):
             if column is not None:
