@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from tests.broker import reading
 from tests.broker.fixture import broker  # noqa: F401
-from tests.cli.test_readme import BLOCKS, BROKER, alike
+from tests.cli.test_readme import BLOCKS, BROKER, README, alike
 
 TOP = Path(__file__).parents[2]
 COMMANDS = [
@@ -57,6 +59,21 @@ def test_the_commands_of_the_readme_run_from_topic_to_topic(streamem, broker):  
     assert {one.key for one in reading.read(broker.bootstrap, "traffic-models")} == {b"freeway-live/regime"}
     again = streamem(*COMMANDS[2].split()[1:])
     assert "Nothing new to read: all 2,380 records" in again.stderr
+
+
+def test_a_dump_of_the_topic_is_replayed_through_the_same_file(streamem, broker, place):  # noqa: F811
+    """After the test above, whose records it reads."""
+    replay = re.search(r"`streamem (run [^`]*dump\.ndjson[^`]*)`", README)[1]
+    dump = [one.value for one in reading.read(broker.bootstrap, "traffic")]
+    (place / "dump.ndjson").write_bytes(b"\n".join([*dump, b""]))
+    done = streamem(*shlex.split(replay))
+    assert done.returncode == 0, done.stderr
+    posteriors = [json.loads(one.value) for one in reading.read(broker.bootstrap, "traffic-regimes")]
+    assert len(posteriors) == 2 * 2380
+    live, again = posteriors[:2380], posteriors[2380:]
+    for one in live:
+        del one["kafka.partition"], one["kafka.offset"]
+    assert live == again
 
 
 def test_topics_that_are_there_stay_and_a_dry_run_makes_none(streamem):
