@@ -1,0 +1,182 @@
+"""What estimators of components and states do: labels, probabilities and scores."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from river import base
+from river.utils.dataframe import to_native_frame, to_native_series
+
+from streamem.em import Posterior
+from streamem.em.model import Carried
+from streamem.em.observations import Array
+from streamem.errors import ModelError
+from streamem.estimators.learner import Learner
+from streamem.estimators.row import left, read_row
+from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
+from streamem.estimators.values import Frame, frame_of
+
+__all__ = ["Labelled"]
+
+
+class Labelled(Learner, base.Clusterer, base.AnomalyDetector):
+    """An estimator whose records come from one of several components or states.
+
+    It is a clusterer and an anomaly detector at once.
+    """
+
+    n_components: int
+    covariance_type: Any
+    covariance_floor: float
+    prior_records: float
+    family: Any
+    transitions: Any
+
+    def _more_tags(self) -> set[str]:
+        return set() if self._real else {base.tags.POSITIVE_INPUT}
+
+    def learn_one(self, x: Mapping[Any, Any]) -> None:
+        """Learn from a record: with the others of its micro-batch, once `batch_size` are gathered.
+
+        Parameters
+        ----------
+        x : mapping of names to numbers
+            A feature that is absent, None or NaN is missing, and marginalised. One that was never seen before is learned
+            from then on.
+
+        Raises
+        ------
+        DataError
+            A feature is text, infinite, or impossible for the model; or the key is missing. Nothing has changed.
+        ModelError
+            The start or the update degenerates. Nothing has changed, but that a record that is too far from all that was
+            learned to tell how far is left out of the micro-batch.
+        """
+        self._take(x)
+
+    def predict_proba_one(self, x: Mapping[Any, Any]) -> dict[int, float]:
+        """Return the probability of each component given the record; of a state, given those before it too.
+
+        Before the start they are all equal.
+
+        Raises
+        ------
+        DataError
+            As in `learn_one`.
+        ModelError
+            The record is too far from everything learned to tell how far.
+        """
+        found = self._read(x)
+        if found is None:
+            return dict.fromkeys(range(self.n_components), 1.0 / self.n_components)
+        return dict(enumerate(found[1].tolist()))
+
+    def predict_one(self, x: Mapping[Any, Any]) -> int:
+        """Return the number of the most probable component or state; 0 before the start.
+
+        Raises
+        ------
+        DataError, ModelError
+            As `predict_proba_one`.
+        """
+        found = self._read(x)
+        return 0 if found is None else int(found[1].argmax())
+
+    def log_likelihood_one(self, x: Mapping[Any, Any]) -> float:
+        """Return the log-likelihood of the record in nats, given those before it; NaN before the start.
+
+        Raises
+        ------
+        DataError, ModelError
+            As `predict_proba_one`.
+        """
+        found = self._read(x)
+        return float("nan") if found is None else found[0]
+
+    def score_one(self, x: Mapping[Any, Any]) -> float:
+        """Return how strange the record is, from 0 to 1.
+
+        It is the share of the last `anomaly_window_records` learned records, with the same features missing, that were
+        likelier. What is less likely than all of them lies above 0.999 at a window of 1,000, the closer to 1 the less
+        likely. 0.5 while there are fewer than 100 such records.
+
+        Raises
+        ------
+        DataError
+            As in `learn_one`.
+        """
+        try:
+            found = self._read(x)
+        except ModelError:
+            return 1.0
+        if found is None:
+            return UNKNOWN
+        pattern = self._complete if found[2] is None else np.packbits(np.isnan(found[2])).tobytes()
+        return strangeness(self._ranked(), pattern, found[0])
+
+    def _read(self, x: Mapping[Any, Any]) -> tuple[float, Array, Array | None] | None:
+        """Return log-likelihood, probabilities, and the values where some are missing; None before the start."""
+        snapshot = self._learner.snapshot
+        values, gap = self._observed(x)
+        key = None if self.key is None else self._key_of(x)
+        if snapshot is None:
+            return None
+        model: Any = snapshot.model
+        carried = self._carried(key) if model.carries else None
+        likelihood, share = read_row(model, snapshot.parameters, values, carried, gap)
+        return likelihood, share, values if gap else None
+
+    def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:  # noqa: ARG002
+        begun = self._learner.begun()
+        model: Any = begun.model
+        return left(read_row(model, begun.parameters, values, carried, bool(np.isnan(values).any())))
+
+    def predict_many(self, X: Any) -> Any:
+        """Return the number of the most probable component of every row, as a series like the frame.
+
+        The rows of a frame follow one another: a state is told given the records learned and the rows before it.
+
+        Raises
+        ------
+        DataError, ModelError
+            As `learn_many`.
+        """
+        frame = frame_of(X)
+        posterior = self._told(frame)[0]
+        labels = np.zeros(len(frame), int) if posterior is None else posterior.probabilities.argmax(axis=1)
+        return to_native_series(labels, name=None if frame.implementation.is_pandas_like() else "", like=frame)
+
+    def predict_proba_many(self, X: Any) -> Any:
+        """Return the probabilities of every row as a frame like the given one, a column a component.
+
+        Raises
+        ------
+        DataError, ModelError
+            As `learn_many`.
+        """
+        frame = frame_of(X)
+        posterior = self._told(frame)[0]
+        equal = np.full((len(frame), self.n_components), 1.0 / self.n_components)
+        shares = equal if posterior is None else posterior.probabilities
+        return to_native_frame(np.ascontiguousarray(shares), columns=range(self.n_components), like=frame)
+
+    def score_many(self, X: Any) -> Any:
+        """Return how strange every row is, as a series like the frame; see `score_one`.
+
+        Raises
+        ------
+        DataError, ModelError
+            As `learn_many`.
+        """
+        frame = frame_of(X)
+        posterior, values = self._told(frame)
+        found = np.full(len(frame), UNKNOWN)
+        if posterior is not None:
+            found = scores(self._rank, posterior.log_likelihood, np.isnan(values))
+        return to_native_series(found, name=None if frame.implementation.is_pandas_like() else "", like=frame)
+
+    def _told(self, frame: Frame) -> tuple[Posterior | None, Array]:
+        """Return what the model says of a frame, None before the start or of an empty one, and its numbers."""
+        if self._learner.snapshot is None or not len(frame):
+            return None, np.empty((len(frame), 0))
+        return self._posterior_of(frame)
