@@ -2,12 +2,14 @@
 
 from streamem.estimators.chains import HMM, GaussianHMM, PoissonHMM
 from streamem.estimators.mixtures import CompoundDirichlet, GaussianMixture, Mixture, PoissonMixture
+from streamem.estimators.tracker import KalmanTracker
 
 __all__ = [
     "HMM",
     "CompoundDirichlet",
     "GaussianHMM",
     "GaussianMixture",
+    "KalmanTracker",
     "Mixture",
     "PoissonHMM",
     "PoissonMixture",

@@ -1,15 +1,17 @@
 """Hidden Markov models as river estimators: regimes that follow one another, one sequence for each key."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
-from streamem.em import HMM as ChainModel
-from streamem.em import Gaussian, Poisson
+from streamem.em import MODELS, Gaussian, Poisson
 from streamem.em.model import Model
 from streamem.estimators.families import covariance_of, family_of
 from streamem.estimators.labelled import Labelled
 
 __all__ = ["HMM", "GaussianHMM", "PoissonHMM"]
+
+ChainModel: type[Any] = MODELS["hmm"]
+"""`streamem.em.HMM`, whose name is taken here."""
 
 
 class GaussianHMM(Labelled):
@@ -45,9 +47,12 @@ class GaussianHMM(Labelled):
     >>> for _ in range(2000):
     ...     busy ^= rng.random() < 0.05
     ...     model.learn_one({"load": rng.gauss(3.0 if busy else 0.0, 1.0)})
-    >>> model.transmat_.round(1).tolist()
-    [[0.9, 0.1], [0.1, 0.9]]
+    >>> (model.transmat_.diagonal() > 0.9).tolist()
+    [True, True]
     """
+
+    kind = ChainModel
+    of = Gaussian
 
     def __init__(
         self,
@@ -69,11 +74,37 @@ class GaussianHMM(Labelled):
 
     def _model(self) -> Model:
         family = Gaussian(covariance=covariance_of(self.covariance_type), covariance_floor=self.covariance_floor)
-        return ChainModel(states=self.n_components, family=family, prior_records=self.prior_records)
+        model: Model = ChainModel(states=self.n_components, family=family, prior_records=self.prior_records)
+        return model
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_components": 2, "warmup_records": 100, "batch_size": 10, "prior_records": 2.0}
+
+    @classmethod
+    def from_hmmlearn(
+        cls, fitted: Any, *, features: Sequence[Any] | None = None, records: int | None = None, **settings: Any
+    ) -> Self:
+        """Return an estimator that goes on from a fitted `hmmlearn.hmm.GaussianHMM`.
+
+        Parameters
+        ----------
+        fitted : GaussianHMM
+            Theirs.
+        features : sequence of names, optional
+            Of its columns, by default their numbers from 0 on.
+        records : int, optional
+            How many records the fit counts for: new ones change it the less the more these are. By default as many as
+            a warm-up.
+        **settings
+            Of the constructor.
+
+        Raises
+        ------
+        ConfigError
+            It is not fitted, or something else.
+        """
+        return cls._from_fitted(fitted, features, records, settings)
 
 
 class PoissonHMM(Labelled):
@@ -105,6 +136,9 @@ class PoissonHMM(Labelled):
     [1.0, 21.0]
     """
 
+    kind = ChainModel
+    of = Poisson
+
     def __init__(
         self,
         n_components: int = 2,
@@ -122,11 +156,37 @@ class PoissonHMM(Labelled):
         self._begin(locals())
 
     def _model(self) -> Model:
-        return ChainModel(states=self.n_components, family=Poisson(), prior_records=self.prior_records)
+        model: Model = ChainModel(states=self.n_components, family=Poisson(), prior_records=self.prior_records)
+        return model
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_components": 2, "warmup_records": 100, "batch_size": 10}
+
+    @classmethod
+    def from_hmmlearn(
+        cls, fitted: Any, *, features: Sequence[Any] | None = None, records: int | None = None, **settings: Any
+    ) -> Self:
+        """Return an estimator that goes on from a fitted `hmmlearn.hmm.PoissonHMM`.
+
+        Parameters
+        ----------
+        fitted : PoissonHMM
+            Theirs.
+        features : sequence of names, optional
+            Of its columns, by default their numbers from 0 on.
+        records : int, optional
+            How many records the fit counts for: new ones change it the less the more these are. By default as many as
+            a warm-up.
+        **settings
+            Of the constructor.
+
+        Raises
+        ------
+        ConfigError
+            It is not fitted, or something else.
+        """
+        return cls._from_fitted(fitted, features, records, settings)
 
 
 class HMM(Labelled):
@@ -162,6 +222,9 @@ class HMM(Labelled):
     True
     """
 
+    kind = ChainModel
+    of = None
+
     def __init__(
         self,
         n_components: int = 2,
@@ -181,13 +244,39 @@ class HMM(Labelled):
         self._begin(locals())
 
     def _model(self) -> Model:
-        return ChainModel(
+        model: Model = ChainModel(
             states=self.n_components,
             family=family_of(self.family),
             transitions=self.transitions,
             prior_records=self.prior_records,
         )
+        return model
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_components": 2, "family": "exponential", "warmup_records": 100, "batch_size": 10}
+
+    @classmethod
+    def from_hmmlearn(
+        cls, fitted: Any, *, features: Sequence[Any] | None = None, records: int | None = None, **settings: Any
+    ) -> Self:
+        """Return an estimator that goes on from a fitted `hmmlearn.hmm.CategoricalHMM`.
+
+        Parameters
+        ----------
+        fitted : CategoricalHMM
+            Theirs.
+        features : sequence of names, optional
+            Of its columns, by default their numbers from 0 on.
+        records : int, optional
+            How many records the fit counts for: new ones change it the less the more these are. By default as many as
+            a warm-up.
+        **settings
+            Of the constructor.
+
+        Raises
+        ------
+        ConfigError
+            It is not fitted, or something else.
+        """
+        return cls._from_fitted(fitted, features, records, settings)

@@ -60,10 +60,10 @@ class Gathered:
         flat = np.frombuffer(self.memory, count=self.count * len(self.names))
         return flat.reshape(self.count, len(self.names)).copy()
 
-    def widened(self, names: tuple[Any, ...], room: int | None = None) -> "Gathered":
-        """Return the same records with the columns `names`, NaN where they had none."""
-        made = Gathered(names, self.room if room is None else room, 0, list(self.keys), list(self.times))
-        values = np.full((self.count, len(names)), np.nan)
+    def widened(self, names: tuple[Any, ...], empty: float = np.nan) -> "Gathered":
+        """Return the same records with the columns `names`, `empty` where they had none."""
+        made = Gathered(names, self.room, 0, list(self.keys), list(self.times))
+        values = np.full((self.count, len(names)), empty)
         old = self.values
         for place, name in enumerate(self.names):
             if name in names:

@@ -1,29 +1,37 @@
 """What estimators of components and states do: labels, probabilities and scores."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from river import base
 from river.utils.dataframe import to_native_frame, to_native_series
 
-from streamem.em import Posterior
-from streamem.em.model import Carried
+from streamem.em import HMM, Gaussian, Posterior
+from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
-from streamem.errors import ModelError
-from streamem.estimators.learner import Learner
+from streamem.errors import ModelError, SnapshotError, tell
+from streamem.estimators.families import COVARIANCES
+from streamem.estimators.fitted import fitted_attributes, snapshot_of
 from streamem.estimators.row import left, read_row
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
 from streamem.estimators.values import Frame, frame_of
+from streamem.estimators.written import Written
 
 __all__ = ["Labelled"]
 
 
-class Labelled(Learner, base.Clusterer, base.AnomalyDetector):
+class Labelled(Written, base.Clusterer, base.AnomalyDetector):
     """An estimator whose records come from one of several components or states.
 
-    It is a clusterer and an anomaly detector at once.
+    It is a clusterer and an anomaly detector at once. Predictions, scores and fitted attributes are of the running
+    average of the parameters, which is less noisy than the current ones that learning goes on from.
     """
+
+    kind: ClassVar[type[Any]]
+    """The class of the model."""
+    of: ClassVar[type[Any] | None] = None
+    """The family, where there is only one."""
 
     n_components: int
     covariance_type: Any
@@ -41,16 +49,16 @@ class Labelled(Learner, base.Clusterer, base.AnomalyDetector):
         Parameters
         ----------
         x : mapping of names to numbers
-            A feature that is absent, None or NaN is missing, and marginalised. One that was never seen before is learned
-            from then on.
+            A feature that is absent, None or NaN is missing, and marginalised. One that was never seen before is
+            learned from then on.
 
         Raises
         ------
         DataError
             A feature is text, infinite, or impossible for the model; or the key is missing. Nothing has changed.
         ModelError
-            The start or the update degenerates. Nothing has changed, but that a record that is too far from all that was
-            learned to tell how far is left out of the micro-batch.
+            The start or the update degenerates. Nothing has changed, but that a record too far from all that was
+            learned is left out of the micro-batch.
         """
         self._take(x)
 
@@ -123,13 +131,13 @@ class Labelled(Learner, base.Clusterer, base.AnomalyDetector):
             return None
         model: Any = snapshot.model
         carried = self._carried(key) if model.carries else None
-        likelihood, share = read_row(model, snapshot.parameters, values, carried, gap)
+        likelihood, share = read_row(model, snapshot.averaged, values, carried, gap)
         return likelihood, share, values if gap else None
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:  # noqa: ARG002
         begun = self._learner.begun()
         model: Any = begun.model
-        return left(read_row(model, begun.parameters, values, carried, bool(np.isnan(values).any())))
+        return left(read_row(model, begun.averaged, values, carried, bool(np.isnan(values).any())))
 
     def predict_many(self, X: Any) -> Any:
         """Return the number of the most probable component of every row, as a series like the frame.
@@ -180,3 +188,61 @@ class Labelled(Learner, base.Clusterer, base.AnomalyDetector):
         if self._learner.snapshot is None or not len(frame):
             return None, np.empty((len(frame), 0))
         return self._posterior_of(frame)
+
+    # ------------------------------------------------------------------------------------------------- what was learned
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a fitted attribute, such as ``means_``: of the averaged parameters, a copy.
+
+        Raises
+        ------
+        AttributeError
+            There is none of this name, or the start is not made yet.
+        """
+        if name.endswith("_") and not name.startswith("_"):
+            snapshot = self._learner.snapshot
+            if snapshot is not None:
+                found = fitted_attributes(snapshot.model, snapshot.averaged)
+                if name in found:
+                    return found[name]
+            why = "the start is not made yet" if snapshot is None else f"there are {', '.join(found)}"
+            raise AttributeError(f"{type(self).__name__} has no {name}: {why}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:
+        begun = self._learner.begun()
+        model: Any = begun.model
+        if isinstance(model, HMM):
+            return np.asarray(model.sample(begun.averaged, 1, rng, np.array([n]), exposure)[0].values)
+        return np.asarray(model.sample(begun.averaged, n, rng, exposure)[0].values)
+
+    @classmethod
+    def _settings_of(cls, model: Model) -> dict[str, Any]:
+        fits = isinstance(model, cls.kind) and (cls.of is None or type(model.family) is cls.of)
+        if not fits:
+            wanted = f"a {cls.kind.__name__}" + ("" if cls.of is None else f" of the family {cls.of.__name__}")
+            do = "load it with the class that is for this model"
+            raise SnapshotError(tell(cls.__name__, found=f"a snapshot of {model}", wanted=wanted, do=do))
+        told: Any = model
+        settings: dict[str, Any] = {"n_components": model.components, "prior_records": model.prior_records}
+        if cls.of is Gaussian:
+            ours = {name: theirs for theirs, name in COVARIANCES.items()}
+            settings |= {
+                "covariance_type": ours[told.family.covariance],
+                "covariance_floor": told.family.covariance_floor,
+            }
+        elif cls.of is None:
+            settings["family"] = told.family
+        if "transitions" in cls._settings_known():
+            settings["transitions"] = told.transitions
+        return settings
+
+    @classmethod
+    def _from_fitted(cls, fitted: Any, features: Sequence[Any] | None, records: int | None, settings: Any) -> Self:
+        """Return an estimator that goes on from a fitted model of another library."""
+        made = cls(**{**cls._settings_of(snapshot_of(fitted).model), **settings})
+        model: Any = made._model()
+        snapshot = snapshot_of(fitted, model=model, records=records)
+        if features is None:
+            features = list(getattr(fitted, "feature_names_in_", range(snapshot.columns)))
+        return cls.from_snapshot(snapshot, features=features, **{**cls._settings_of(snapshot.model), **settings})

@@ -16,6 +16,7 @@ from streamem.em.growth import growable, grown
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
 from streamem.errors import ConfigError, DataError, ModelError, StreamemError, tell
+from streamem.estimators.display import html_table
 from streamem.estimators.gathered import Gathered
 from streamem.estimators.strangeness import Ranks, ordered
 from streamem.estimators.values import (
@@ -27,6 +28,7 @@ from streamem.estimators.values import (
     frame_times,
     in_order,
     number,
+    plain_rows,
     seconds,
 )
 from streamem.stream.checks import at_least
@@ -56,7 +58,8 @@ class Learner(base.Estimator):
     seed: int
     schedule: Any
     warmup_records: int | None
-    first_features: ClassVar[tuple[Any, ...]] = ()
+    _noted: ClassVar[tuple[str, ...]] = ()
+    """What an estimator notes besides, for JSON."""
 
     def _begin(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings as river wants them, and begin with nothing learned.
@@ -95,7 +98,7 @@ class Learner(base.Estimator):
         self._rank = AnomalyRank(self.anomaly_window_records)
         self._waiting: Array | None = None
         self._columns = 0
-        self._named(tuple(names or self.features or self.first_features))
+        self._named(tuple(names or self.features or ()))
         if start is not None:
             self._begun(start.columns)
 
@@ -112,6 +115,7 @@ class Learner(base.Estimator):
         trial = np.full((1, columns), -1.5) if not self._fixed or names else np.empty((1, 0))
         self._real = not wrong(trial).any()
         self._empty = 0.0 if wrong(np.full_like(trial, np.nan)).any() else MISSING
+        self._plain = bool(names) and self._real and self.key is None and self.time is None
         self._forget_ahead()
 
     def _begun(self, columns: int) -> None:
@@ -155,7 +159,7 @@ class Learner(base.Estimator):
                 wanted = "one of " + ", ".join(map(repr, names)) if names else "features"
                 raise DataError(tell("the features of a record", found=found, wanted=wanted, do=do))
             return
-        widened = self._gathered.widened((*names, *new))
+        widened = self._gathered.widened((*names, *new), self._empty)
         self._learner.held = [held_over(batch, len(names) + len(new), self._empty) for batch in self._learner.held]
         if self._waiting is not None:
             self._waiting = padded(self._waiting, len(names) + len(new))
@@ -171,11 +175,11 @@ class Learner(base.Estimator):
         try:
             row: Sequence[float] = tuple(map(x.__getitem__, names))
             total = sum(row)
-            if not (total - total == 0.0 and (self._fixed or len(x) == self._width)) or (
-                not self._real and self._learner.model.wrong(np.array((row,), np.float64)).any()
-            ):
-                row = self._uneven(x)
+            # what is less than infinite is a number, and neither missing
+            even = total - total == 0.0 and (self._fixed or len(x) == self._width) and (self._real or self._fits(row))
         except (KeyError, TypeError, ValueError, AttributeError):
+            even = False
+        if not even:
             row = self._uneven(x)
         gathered = self._gathered
         if self.key is not None or self.time is not None:
@@ -186,6 +190,10 @@ class Learner(base.Estimator):
         gathered.put(row)
         if gathered.count == gathered.room:
             self._full()
+
+    def _fits(self, row: Sequence[float]) -> bool:
+        """Return whether the model can give rise to the numbers of a record."""
+        return not self._learner.model.wrong(np.array((row,), np.float64)).any()
 
     def _full(self) -> None:
         try:
@@ -348,6 +356,11 @@ class Learner(base.Estimator):
         ModelError
             The update degenerates. The frame is not learned.
         """
+        plain = self._plain and not self._gathered.count
+        values = plain_rows(X, self._names) if plain else None
+        if values is not None and len(values):
+            self._learn(values, [], np.empty(0))
+            return
         frame = frame_of(X)
         if not len(frame):
             return
@@ -430,10 +443,14 @@ class Learner(base.Estimator):
         if self.key is not None:
             learner.carry.forget(self._keys.leave(None))
         self._rank_all(told, held, rows)
+        self._note(rows)
         self._columns = columns
         if columns < values.shape[1]:
             self._wait(values)
         self._begun_or_ahead()
+
+    def _note(self, rows: Observations) -> None:
+        """Take from learned rows what an estimator wants to know of them besides."""
 
     def _begun_or_ahead(self) -> None:
         """Note what the model's columns are, once that is known; what was worked out for predictions is outdated."""
@@ -445,7 +462,7 @@ class Learner(base.Estimator):
         """Let the log-likelihoods of learned records join the windows that scores are ranks among."""
         likelihood = told[0].log_likelihood if len(told) == 1 else Posterior.concatenate(told).log_likelihood
         values = rows.values if len(told) == 1 else np.concatenate([*(batch.values for batch in held), rows.values])
-        self._rank.rank(likelihood[-KEPT_RANKS:], np.isnan(values[-KEPT_RANKS:]))
+        self._rank.see(likelihood[-KEPT_RANKS:], np.isnan(values[-KEPT_RANKS:]))
 
     def _wait(self, values: Array) -> None:
         """Keep records for features that are not in the model yet, and let those join that have shown enough."""
@@ -542,7 +559,7 @@ class Learner(base.Estimator):
         time = times if self.time is not None else None
         rows = Observations.trusted(values, None, None, sequence, time, checked=True)
         carried = self._taken(list(numbered) if self.key is not None else [ALONE]) if model.carries else None
-        return model.posterior(begun.parameters, rows, carried)[0], values
+        return model.posterior(begun.averaged, rows, carried)[0], values
 
     def _taken(self, keys: list[Any]) -> Carried | None:
         """Return what the sequences of several keys take up, one row each."""
@@ -564,6 +581,37 @@ class Learner(base.Estimator):
         if self._windows is None:
             self._windows = ordered(self._rank)
         return self._windows
+
+    def sample(self, n: int = 1, *, seed: int | None = None, exposure: float = 1.0) -> list[dict[Any, float]]:
+        """Return `n` records drawn from the model; of states and trackers, one sequence of them.
+
+        Parameters
+        ----------
+        n : int
+        seed : int, optional
+            The estimator's own if left out: the same records then every time.
+        exposure : float
+            Of every record, where the family is one of counts: how many trials, or how long.
+
+        Raises
+        ------
+        ModelError
+            There is nothing to draw from yet.
+        """
+        self._learner.begun()
+        at_least("sample: n", n, 0)
+        values = self._drawn(n, np.random.default_rng(self.seed if seed is None else seed), exposure)
+        return [dict(zip(self._modelled, row, strict=True)) for row in values.tolist()]
+
+    def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:
+        """Return drawn rows, shape (n, D)."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """Return the settings as river shows them, and a table of what was learned."""
+        learner = self._learner
+        gathered = self._gathered.count + sum(len(batch) for batch in learner.held)
+        return str(super()._repr_html_()) + html_table(learner.snapshot, self._modelled, gathered)
 
     @property
     def snapshot(self) -> Snapshot | None:

@@ -1,7 +1,7 @@
 """Mixtures as river estimators: clusters that are learned while the records flow."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from streamem.em import CompoundDirichlet as CompoundDirichletFamily
 from streamem.em import Gaussian, Poisson
@@ -65,6 +65,9 @@ class GaussianMixture(Labelled):
     True
     """
 
+    kind = MixtureModel
+    of = Gaussian
+
     def __init__(
         self,
         n_components: int = 2,
@@ -90,6 +93,39 @@ class GaussianMixture(Labelled):
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_components": 2, "warmup_records": 100, "batch_size": 10, "prior_records": 2.0}
+
+    @classmethod
+    def from_sklearn(
+        cls, fitted: Any, *, features: Sequence[Any] | None = None, records: int | None = None, **settings: Any
+    ) -> Self:
+        """Return an estimator that goes on from a fitted `sklearn.mixture.GaussianMixture`.
+
+        Parameters
+        ----------
+        fitted : GaussianMixture
+            Theirs.
+        features : sequence of names, optional
+            Of its columns. By default those that it was fitted with, or their numbers from 0 on.
+        records : int, optional
+            How many records the fit counts for: new ones change it the less the more these are. By default as many as
+            a warm-up.
+        **settings
+            Of the constructor.
+
+        Raises
+        ------
+        ConfigError
+            It is not fitted, or something else.
+
+        Examples
+        --------
+        >>> from sklearn.mixture import GaussianMixture as Theirs
+        >>> theirs = Theirs(2, random_state=1).fit([[0.0], [1.0], [0.5], [8.0], [9.0], [8.5]])
+        >>> ours = GaussianMixture.from_sklearn(theirs, features=["x"])
+        >>> ours.predict_one({"x": 1.0}) == theirs.predict([[1.0]])[0]
+        np.True_
+        """
+        return cls._from_fitted(fitted, features, records, settings)
 
 
 class PoissonMixture(Labelled):
@@ -117,6 +153,9 @@ class PoissonMixture(Labelled):
     >>> sorted(model.lambdas_[:, 0].round().tolist())
     [1.0, 21.0]
     """
+
+    kind = MixtureModel
+    of = Poisson
 
     def __init__(
         self,
@@ -171,6 +210,9 @@ class CompoundDirichlet(Labelled):
     >>> model.predict_one({"goal": 7}) != model.predict_one({"vote": 7})
     True
     """
+
+    kind = MixtureModel
+    of = CompoundDirichletFamily
 
     def __init__(
         self,
@@ -228,6 +270,9 @@ class Mixture(Labelled):
     >>> model.predict_one({"celsius": 31.0}) == model.predict_one({"calls": 11})
     True
     """
+
+    kind = MixtureModel
+    of = None
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ __all__ = [
     "frame_times",
     "in_order",
     "number",
+    "plain_rows",
     "seconds",
 ]
 
@@ -91,6 +92,21 @@ def seconds(name: Any, value: Any) -> float:
         do = "give seconds, a datetime or a numpy.datetime64"
         raise DataError(tell(f"time {name!r}", found=repr(value)[:60], wanted="a time", do=do))
     return found
+
+
+def plain_rows(X: Any, names: Sequence[Any]) -> Array | None:
+    """Return the rows of a frame of just these columns, floats or whole numbers and finite; None for any other.
+
+    Most frames are such, and finding out costs a tenth of what narwhals needs to look at one.
+    """
+    columns = getattr(X, "columns", None)
+    if columns is None or not hasattr(X, "to_numpy") or list(columns) != list(names):
+        return None
+    found = X.to_numpy()
+    if found.dtype.kind not in "fiu" or found.ndim != 2:
+        return None
+    values = np.ascontiguousarray(found, np.float64)
+    return None if np.isinf(values).any() else values
 
 
 def frame_of(X: Any) -> Frame:

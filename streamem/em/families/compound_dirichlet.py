@@ -28,7 +28,7 @@ ROUNDS = 100
 """Newton steps at most; about seven are needed, sixteen at worst."""
 
 
-ROUNDING = 4.0 * float(np.finfo(float).eps)
+ROUNDING = 64.0 * float(np.finfo(float).eps)
 """Times the sum of the pseudo-counts: what rounding leaves of a step, so that none gets smaller."""
 
 
