@@ -19,7 +19,7 @@ from streamem.connect.kafka import Workers
 from streamem.connect.kafka.formats import RegistrySettings
 from streamem.em import FAMILIES, INERTIAS, MODELS, SCHEDULES, Gaussian, LogNormal, Part, Power, Product
 from streamem.stream.home import Keeping
-from streamem.stream.operators import OPERATORS, Lag, Learn, Order, Score
+from streamem.stream.operators import OPERATORS, Lag, Learn, Order, River, Score
 from streamem.stream.operators.lag import MOST_LAG
 from streamem.stream.outputs import Output
 from streamem.stream.pipeline import Checkpoints, Pipeline
@@ -45,6 +45,11 @@ BOUNDS: dict[type, dict[str, Any]] = {
         "columns": Annotated[list[str], Field(min_length=1)],
         "lags": list[Annotated[int, Field(ge=1, le=MOST_LAG)]],
         "max_keys": Count | None,
+    },
+    River: {
+        "name": Name,
+        "features": Annotated[list[str], Field(min_length=1)],
+        "columns": Annotated[list[Name], Field(min_length=1)] | None,
     },
     Order: {"name": Name, "reorder_ms": Count | None, "max_keys": Count | None},
     Learn: {

@@ -18,7 +18,18 @@ from streamem.stream.operators.categories import Texts, over, texts_of
 from streamem.stream.protocol import Columns, State
 from streamem.stream.times import seconds
 
-__all__ = ["LEAST_WINDOW", "Inputs", "attach", "check_keys", "extended", "pack", "restore_keys", "unpack"]
+__all__ = [
+    "LEAST_WINDOW",
+    "Inputs",
+    "attach",
+    "check_features",
+    "check_keys",
+    "check_numeric",
+    "extended",
+    "pack",
+    "restore_keys",
+    "unpack",
+]
 
 LEAST_WINDOW = 100
 """The smallest window that an anomaly is ranked in: below that many records a rank says nothing."""
