@@ -7,13 +7,13 @@ import numpy as np
 from river import base
 from river.utils.dataframe import to_native_frame, to_native_series
 
-from streamem.em import HMM, Gaussian, Posterior
+from streamem.em import HMM, Gaussian, Posterior, Snapshot
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
 from streamem.errors import ModelError, SnapshotError, tell
 from streamem.estimators.families import COVARIANCES
 from streamem.estimators.fitted import fitted_attributes, snapshot_of
-from streamem.estimators.row import left, read_row
+from streamem.estimators.row import Reading, left, read_row
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
 from streamem.estimators.values import Frame, frame_of
 from streamem.estimators.written import Written
@@ -77,7 +77,7 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         found = self._read(x)
         if found is None:
             return dict.fromkeys(range(self.n_components), 1.0 / self.n_components)
-        return dict(enumerate(found[1].tolist()))
+        return dict(enumerate(found[2].tolist()))
 
     def predict_one(self, x: Mapping[Any, Any]) -> int:
         """Return the number of the most probable component or state; 0 before the start.
@@ -88,7 +88,7 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
             As `predict_proba_one`.
         """
         found = self._read(x)
-        return 0 if found is None else int(found[1].argmax())
+        return 0 if found is None else found[1]
 
     def log_likelihood_one(self, x: Mapping[Any, Any]) -> float:
         """Return the log-likelihood of the record in nats, given those before it; NaN before the start.
@@ -113,31 +113,40 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         DataError
             As in `learn_one`.
         """
-        try:
-            found = self._read(x)
-        except ModelError:
-            return 1.0
+        snapshot = self._learner.snapshot
+        values, pattern = self._observed(x)
+        found = self._reading(snapshot, x, values)
         if found is None:
             return UNKNOWN
-        pattern = self._complete if found[2] is None else np.packbits(np.isnan(found[2])).tobytes()
         return strangeness(self._ranked(), pattern, found[0])
 
-    def _read(self, x: Mapping[Any, Any]) -> tuple[float, Array, Array | None] | None:
-        """Return log-likelihood, probabilities, and the values where some are missing; None before the start."""
-        snapshot = self._learner.snapshot
-        values, gap = self._observed(x)
+    def _read(self, x: Mapping[Any, Any]) -> Reading | None:
+        """Return what the model says of a record; None before the start.
+
+        Raises
+        ------
+        ModelError
+            The record is too far from everything learned to tell how far.
+        """
+        found = self._reading(self._learner.snapshot, x, self._observed(x)[0])
+        if found is not None and found[0] - found[0] != 0.0:
+            do = "look at its values"
+            place, far = "a record", f"a log-likelihood of {found[0]:g}"
+            raise ModelError(tell(place, found=far, wanted="a finite number", do=do))
+        return found
+
+    def _reading(self, snapshot: Snapshot | None, x: Mapping[Any, Any], values: Array) -> Reading | None:
+        """Return the same of a record with so many numbers."""
         key = None if self.key is None else self._key_of(x)
         if snapshot is None:
             return None
         model: Any = snapshot.model
-        carried = self._carried(key) if model.carries else None
-        likelihood, share = read_row(model, snapshot.averaged, values, carried, gap)
-        return likelihood, share, values if gap else None
+        return read_row(model, snapshot.averaged, values, self._carried(key) if model.carries else None)
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:  # noqa: ARG002
         begun = self._learner.begun()
         model: Any = begun.model
-        return left(read_row(model, begun.averaged, values, carried, bool(np.isnan(values).any())))
+        return left(read_row(model, begun.averaged, values, carried))
 
     def predict_many(self, X: Any) -> Any:
         """Return the number of the most probable component of every row, as a series like the frame.

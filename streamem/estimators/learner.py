@@ -115,8 +115,17 @@ class Learner(base.Estimator):
         trial = np.full((1, columns), -1.5) if not self._fixed or names else np.empty((1, 0))
         self._real = not wrong(trial).any()
         self._empty = 0.0 if wrong(np.full_like(trial, np.nan)).any() else MISSING
+        self._full_at = self._room()
         self._plain = bool(names) and self._real and self.key is None and self.time is None
         self._forget_ahead()
+
+    def _room(self) -> int:
+        """Return how many records are gathered at once: those of a micro-batch, or what the warm-up still needs."""
+        learner = self._learner
+        if learner.snapshot is not None:
+            return self.batch_size
+        missing = learner.warmup(max(len(self._names), 1)) - sum(len(batch) for batch in learner.held)
+        return max(1, min(self.batch_size, missing))
 
     def _begun(self, columns: int) -> None:
         """Note that the model has so many columns: the first ones."""
@@ -125,7 +134,7 @@ class Learner(base.Estimator):
 
     def _forget_ahead(self) -> None:
         """Forget what was worked out for predictions; it follows from the rest."""
-        self._live: dict[Any, Carried] = {}
+        self._live: dict[Any, dict[str, Array]] = {}
         self._followed = 0
         self._windows: Ranks | None = None
 
@@ -188,7 +197,7 @@ class Learner(base.Estimator):
             gathered.keys.append(key)
             gathered.times.append(time)
         gathered.put(row)
-        if gathered.count == gathered.room:
+        if gathered.count >= self._full_at:
             self._full()
 
     def _fits(self, row: Sequence[float]) -> bool:
@@ -339,6 +348,7 @@ class Learner(base.Estimator):
             self._learn(gathered.values, list(gathered.keys), np.array(gathered.times))
             if self._gathered is gathered:
                 gathered.clear()
+            self._full_at = self._room()
 
     def learn_many(self, X: Any) -> None:
         """Learn from a frame as one micro-batch; records that are gathered are learned before it.
@@ -360,6 +370,7 @@ class Learner(base.Estimator):
         values = plain_rows(X, self._names) if plain else None
         if values is not None and len(values):
             self._learn(values, [], np.empty(0))
+            self._full_at = self._room()
             return
         frame = frame_of(X)
         if not len(frame):
@@ -375,6 +386,7 @@ class Learner(base.Estimator):
                 values = frame_columns(frame, self._names)
                 values[np.isnan(values)] = self._empty
         self._learn(values, keys, times)
+        self._full_at = self._room()
 
     def _read_frame(self, frame: Frame, names: Sequence[Any]) -> tuple[Array, list[Any], Array]:
         """Return the numbers of a frame, its keys and its times, checked."""
@@ -491,9 +503,8 @@ class Learner(base.Estimator):
         """Return what the sequence of a key takes up after all its records, gathered ones too; None at its begin."""
         if not self._learner.model.carries:
             return None
-        while self._followed < self._gathered.count:
-            self._follow(self._followed)
-            self._followed += 1
+        if self._followed < self._gathered.count:
+            self._follow(self._followed, self._gathered.count)
         return self._left(key)
 
     def _left(self, key: Any) -> Carried | None:
@@ -505,21 +516,45 @@ class Learner(base.Estimator):
             return None
         return {name: array[slot : slot + 1] for name, array in arrays.items()}
 
-    def _follow(self, place: int) -> None:
-        """Let the sequence of a gathered record go on; nothing is learned."""
+    def _follow(self, start: int, stop: int) -> None:
+        """Let the sequences of gathered records go on; nothing is learned."""
         gathered = self._gathered
-        key = gathered.keys[place] if gathered.keys else ALONE
-        row = np.frombuffer(gathered.memory, count=len(gathered.names), offset=place * gathered.stride)
-        values = row[None, : self._columns].copy()
-        time = gathered.times[place] if gathered.times else 0.0
-        self._live[key] = self._step(values, time, self._left(key))
+        keys = gathered.keys[start:stop] if self.key is not None else []
+        if stop - start == 1:
+            row = np.frombuffer(gathered.memory, count=len(gathered.names), offset=start * gathered.stride)
+            time = gathered.times[start] if gathered.times else 0.0
+            key = keys[0] if keys else ALONE
+            self._live[key] = dict(self._step(row[: self._columns].copy(), time, self._left(key)))
+        else:
+            values = np.ascontiguousarray(gathered.values[start:stop, : self._columns])
+            left, several = self._passed(values, keys, np.array(gathered.times[start:stop]))[1:]
+            for name, array in (left or {}).items():
+                for place, key in enumerate(several):
+                    self._live.setdefault(key, {})[name] = array[place : place + 1]
+        self._followed = stop
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
         """Return what a record leaves to the next of its sequence."""
         raise NotImplementedError
 
-    def _observed(self, x: Any) -> tuple[Array, bool]:
-        """Return the numbers of a record for the columns of the model, shape (1, D), and whether one is missing.
+    def _passed(self, values: Array, keys: list[Any], times: Array) -> tuple[Posterior, Carried | None, Sequence[Any]]:
+        """Return what the model says of rows, what their sequences leave, and the key of each."""
+        begun = self._learner.begun()
+        model: Model = begun.model
+        several: Sequence[Any] = [ALONE]
+        sequence = None
+        if self.key is not None:
+            numbered = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+            sequence = np.fromiter(map(numbered.__getitem__, keys), np.intp, len(keys))
+            several = list(numbered)
+        time = times if self.time is not None else None
+        rows = Observations.trusted(values, None, None, sequence, time, checked=True)
+        carried = self._taken(several) if model.carries else None
+        posterior, left = model.posterior(begun.averaged, rows, carried)
+        return posterior, left, several
+
+    def _observed(self, x: Any) -> tuple[Array, bytes]:
+        """Return the numbers of a record for the columns of the model, shape (D,), and the pattern of missing ones.
 
         Raises
         ------
@@ -527,12 +562,12 @@ class Learner(base.Estimator):
             As in learning, but for a record without any known feature: nothing is known of it then.
         """
         try:
-            row = tuple(map(x.__getitem__, self._modelled))
-            total = sum(row)
-            if total - total == 0.0 and row:
-                values = np.array((row,), np.float64)
-                if self._real or not self._learner.model.wrong(values).any():
-                    return values, False
+            names = self._modelled
+            total = sum(map(x.__getitem__, names))  # which text has none of
+            if total - total == 0.0 and names:
+                values = np.fromiter(map(x.__getitem__, names), np.float64, len(names))
+                if self._real or not self._learner.model.wrong(values[None]).any():
+                    return values, self._complete
         except (KeyError, TypeError, ValueError, AttributeError):
             pass
         if not isinstance(x, Mapping):
@@ -544,28 +579,19 @@ class Learner(base.Estimator):
                 self._checked(name, x[name])
         if self._fixed and not any(name in x for name in self._names):
             self._known(list(x))  # which says what is wrong
-        values = np.array([[self._checked(name, x.get(name)) for name in self._modelled]])
-        return values, bool(np.isnan(values).any())
+        values = np.array([self._checked(name, x.get(name)) for name in self._modelled])
+        return values, np.packbits(np.isnan(values)).tobytes()
 
     def _posterior_of(self, frame: Frame) -> tuple[Posterior, Array]:
         """Return what the model says of the rows of a frame, each key's after one another, and their numbers."""
         values, keys, times = self._read_frame(frame, self._modelled)
-        model, begun = self._learner.model, self._learner.begun()
-        numbered: dict[Any, int] = {}
-        sequence = None
-        if self.key is not None:
-            numbered = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-            sequence = np.fromiter(map(numbered.__getitem__, keys), np.intp, len(keys))
-        time = times if self.time is not None else None
-        rows = Observations.trusted(values, None, None, sequence, time, checked=True)
-        carried = self._taken(list(numbered) if self.key is not None else [ALONE]) if model.carries else None
-        return model.posterior(begun.averaged, rows, carried)[0], values
+        if self._learner.model.carries and self._followed < self._gathered.count:
+            self._follow(self._followed, self._gathered.count)
+        return self._passed(values, keys, times)[0], values
 
-    def _taken(self, keys: list[Any]) -> Carried | None:
+    def _taken(self, keys: Sequence[Any]) -> Carried | None:
         """Return what the sequences of several keys take up, one row each."""
-        self._carried(ALONE)
-        none = np.iinfo(np.intp).max
-        table = self._keys.table
+        none, table = np.iinfo(np.intp).max, self._keys.table
         slots = [table.get(key, none) for key in keys] if self.key is not None else [0]
         taken: dict[str, Array] = dict(self._learner.carry.take(np.array(slots, np.intp)) or {})
         ahead = {place: self._live[key] for place, key in enumerate(keys) if key in self._live} if self._live else {}

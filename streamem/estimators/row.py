@@ -1,7 +1,7 @@
 """What a model says of one record, without the cost of a batch of one.
 
-A batch of one record takes 10 to 600 µs through `Model.posterior`, nearly all of it bookkeeping. Here the same kernels
-are called on that row alone: a chain is a mixture whose weights are where it goes from the state that it carries.
+A batch of one record takes 10 to 600 µs through `Model.posterior`, nearly all of it bookkeeping. Here a chain is a
+mixture whose weights are where it goes from the state that it carries.
 """
 
 from typing import Any
@@ -10,31 +10,30 @@ import numpy as np
 
 from streamem.em import HMM, Gaussian, Mixture, Observations
 from streamem.em.families.gaussian import WIDE
-from streamem.em.kernels import diagonal, full
+from streamem.em.kernels.single import diagonal_row, full_row
 from streamem.em.kernels.softmax import softmax
 from streamem.em.model import Carried
 from streamem.em.observations import Array
 
-__all__ = ["Reading", "read_row"]
+__all__ = ["Reading", "left", "read_row"]
 
-Reading = tuple[float, Array]
-"""Log-likelihood and probabilities (K,) of a record."""
+Reading = tuple[float, int, Array]
+"""Log-likelihood, most probable component and probabilities (K,) of a record."""
 
 ONE = np.ones(1)
 
 
-def read_row(model: Mixture | HMM, parameters: Any, values: Array, carried: Carried | None, gap: bool) -> Reading:
-    """Return log-likelihood and probabilities of one record given those before it.
+def read_row(model: Mixture | HMM, parameters: Any, values: Array, carried: Carried | None) -> Reading:
+    """Return log-likelihood, label and probabilities of one record given those before it.
 
     Parameters
     ----------
     model : Mixture or HMM
     parameters : Θ
-    values : ndarray, shape (1, D)
+    values : ndarray, shape (D,)
+        NaN where missing.
     carried : Carried or None
         What its sequence takes up, one row.
-    gap : bool
-        Whether a value is missing.
     """
     if isinstance(model, HMM):
         states, weights = parameters.states, parameters.initial
@@ -42,26 +41,27 @@ def read_row(model: Mixture | HMM, parameters: Any, values: Array, carried: Carr
             weights = carried["state"][0] @ parameters.transition
     else:
         states, weights = parameters.components, parameters.weights
-    share = densities(model.family, states, values, gap)
-    log_likelihood = np.empty(1)
-    softmax(share, weights, log_likelihood)
-    return log_likelihood.item(), share[:, 0]
-
-
-def densities(family: Any, parameters: Any, values: Array, gap: bool) -> Array:
-    """Return the log density of one row under every component, shape (K, 1)."""
+    family = model.family
     if type(family) is Gaussian:
+        share = np.empty(len(weights))
         if not family.correlated:
-            share = np.empty((len(parameters.mean), 1))
-            diagonal.log_density(values, parameters.mean, parameters.covariance, share)
-            return share
-        if not gap and values.shape[1] < WIDE:
-            share = np.empty((len(parameters.mean), 1))
-            full.log_density(values, parameters.mean, parameters.whitening, parameters.constant, share)
-            return share
-    return np.asarray(family.log_density(parameters, Observations.trusted(values, checked=True)))
+            likelihood, label = diagonal_row(values, states.mean, states.covariance, weights, share)
+            return likelihood, label, share
+        if len(values) < WIDE:
+            likelihood, label = full_row(values, states.mean, states.whitening, states.constant, weights, share)
+            if likelihood == likelihood:
+                return likelihood, label, share
+    return any_row(family, states, values, weights)
+
+
+def any_row(family: Any, parameters: Any, values: Array, weights: Array) -> Reading:
+    """Return the same by the kernels for many rows, for every family and with missing values."""
+    share = family.log_density(parameters, Observations.trusted(values[None], checked=True))
+    likelihood = np.empty(1)
+    softmax(share, weights, likelihood)
+    return likelihood.item(), int(share.argmax()), share[:, 0]
 
 
 def left(reading: Reading) -> Carried:
     """Return what a record leaves to the next of its sequence."""
-    return {"known": ONE, "state": reading[1][None]}
+    return {"known": ONE, "state": reading[2][None]}

@@ -43,7 +43,10 @@ class KalmanTracker(Written, Forecaster):
         What tells tracks apart, such as a vehicle. If left out there is one.
     max_keys : int, optional
         Tracks at most; those not seen for longest are forgotten, and begin anew when they come again.
-    schedule, warmup_records, batch_size, features, anomaly_window_records, seed
+    batch_size : int
+        Records of a micro-batch. The track itself goes on with every record, only the noise is learned batch by batch:
+        at 1,000 a record costs two microseconds, at 100 six.
+    schedule, warmup_records, features, anomaly_window_records, seed
         As in `GaussianMixture`. Features are settled once the start is made: a track has no place for a new one.
 
     Raises
@@ -58,8 +61,8 @@ class KalmanTracker(Written, Forecaster):
     >>> model = KalmanTracker(warmup_records=100)
     >>> for second in range(500):
     ...     model.learn_one({"metres": 3.0 * second + rng.gauss(0, 1)})
-    >>> [round(ahead["metres"], -1) for ahead in model.forecast(3)]
-    [1500.0, 1500.0, 1510.0]
+    >>> [abs(ahead["metres"] - 3.0 * second) < 5.0 for second, ahead in enumerate(model.forecast(3), start=500)]
+    [True, True, True]
     >>> model.observation_covariance.round().tolist()
     [[1.0]]
     """
@@ -77,7 +80,7 @@ class KalmanTracker(Written, Forecaster):
         max_keys: int | None = None,
         schedule: Any = None,
         warmup_records: int | None = None,
-        batch_size: int = 100,
+        batch_size: int = 1000,
         features: Sequence[Any] | None = None,
         anomaly_window_records: int = 1000,
         seed: int = 0,
@@ -125,8 +128,7 @@ class KalmanTracker(Written, Forecaster):
             The start or the update degenerates. Nothing has changed, but that a record too far from all that was
             learned is left out of the micro-batch.
         """
-        record = y if x is None and isinstance(y, Mapping) else self._record(y, x)
-        self._take(record)
+        self._take(y if x is None and type(y) is dict else self._record(y, x))
 
     def _record(self, y: Any, x: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
         """Return a record as one mapping."""
@@ -228,7 +230,7 @@ class KalmanTracker(Written, Forecaster):
         """
         told, values = self._said(self._record(y, x))
         if told is None:
-            return self._as_told(values[0])
+            return self._as_told(values)
         theta = self._learner.begun().averaged
         C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2]
         return self._as_told(C @ told.columns["mean"][0])
@@ -269,13 +271,13 @@ class KalmanTracker(Written, Forecaster):
         time = self._time_of(record, key)
         if self._learner.snapshot is None:
             names = self._names or tuple(name for name in record if name not in (self.key, self.time))
-            return None, np.array([[self._checked(name, record.get(name)) for name in names]])
+            return None, np.array([self._checked(name, record.get(name)) for name in names])
         values, _ = self._observed(record)
         return self._one(values, time, self._carried(key))[0], values
 
     def _one(self, values: Array, time: float, carried: Carried | None) -> tuple[Posterior, Carried | None]:
         when = None if self.time is None else np.array([time])
-        rows = Observations.trusted(values, None, None, None, when, checked=True)
+        rows = Observations.trusted(values[None], None, None, None, when, checked=True)
         return self._kalman().posterior(self._learner.begun().averaged, rows, carried)
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:

@@ -7,6 +7,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import polars as pl
 from river.utils.dataframe import to_numpy
 
 from streamem.em.observations import Array
@@ -102,7 +103,7 @@ def plain_rows(X: Any, names: Sequence[Any]) -> Array | None:
     columns = getattr(X, "columns", None)
     if columns is None or not hasattr(X, "to_numpy") or list(columns) != list(names):
         return None
-    found = X.to_numpy()
+    found = X.to_numpy(order="c") if isinstance(X, pl.DataFrame) else X.to_numpy()
     if found.dtype.kind not in "fiu" or found.ndim != 2:
         return None
     values = np.ascontiguousarray(found, np.float64)

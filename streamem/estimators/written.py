@@ -66,6 +66,8 @@ class Written(Learner):
             "carry": {name: array.tolist() for name, array in learner.carry.arrays.items()},
             "keys": {"table": [[key, slot] for key, slot in keys.table.items()], "free": list(keys.free),
                      "seen": keys.seen.tolist()},
+            "ahead": {"followed": self._followed, "carried": [
+                [key, {name: array.tolist() for name, array in one.items()}] for key, one in self._live.items()]},
             "ranks": [[pattern.hex(), window.tolist()] for pattern, window in self._rank.windows.items()],
             **{name: getattr(self, f"_{name}") for name in self._noted},
         }  # fmt: skip
@@ -138,6 +140,10 @@ class Written(Learner):
             setattr(self, f"_{name}", state[name])
         self._columns = columns
         self._named(names, gathered)
+        self._followed = int(state["ahead"]["followed"])
+        self._live = {
+            key: {name: np.array(array, float) for name, array in one.items()} for key, one in state["ahead"]["carried"]
+        }
 
     # ------------------------------------------------------------------------------------------------- snapshots
 
