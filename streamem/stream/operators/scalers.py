@@ -18,7 +18,7 @@ __all__ = ["SCALERS", "AdaptiveStandardScaler", "MaxAbsScaler", "MinMaxScaler", 
 Array = np.ndarray
 
 HALF = 0.5
-"""Handed to the kernels: of a constant exponent the compiler makes a square root, whose last bit is not always pow's."""
+"""An argument of the kernels: of a constant exponent the compiler makes a square root, now and then not pow to the bit."""
 
 
 class Scaler(Protocol):
