@@ -1,6 +1,7 @@
 """The estimators for scikit-learn: its own checks, the same bits as a pipeline's, and what its users expect."""
 
 import json
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -411,6 +412,25 @@ def test_settings_of_fit_change_it(rows):
     assert short.n_iter_ == 2 < long.n_iter_
     draws = {OnlineGaussianMixture(3, warmup_records=50, random_state=None).fit(rows).n_iter_ for _ in range(8)}
     assert len(draws) > 1
+
+
+def test_random_numbers_of_others_are_drawn_once_and_not_by_partial_fit(rows):
+    online = OnlineGaussianMixture(3, random_state=np.random.RandomState(4), warmup_records=100).partial_fit(rows[:200])
+    seed, state = online.learner_.seed, online.random_state.get_state()[1].copy()
+    online.partial_fit(rows[200:])
+    assert online.learner_.seed == seed
+    np.testing.assert_array_equal(online.random_state.get_state()[1], state)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_pickle_goes_on_with_the_same_bits(kind, rows):
+    for count in (100, 400):  # while rows are held, and later
+        online = kind(3, warmup_records=300).partial_fit(rows[:count])
+        again = pickle.loads(pickle.dumps(online))
+        for one in (online, again):
+            one.partial_fit(rows[count : count + 300])
+        assert again.snapshot_.to_json() == online.snapshot_.to_json()
+        assert again.learner_.carry.to_arrays()[1].keys() == online.learner_.carry.to_arrays()[1].keys()
 
 
 def test_without_scikit_learn_the_extra_is_named():

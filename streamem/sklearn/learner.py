@@ -91,9 +91,7 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         """Take one step of online EM."""
         with self._as_before():
             first = not hasattr(self, "learner_")
-            learner = self._learner()
-            if not first:
-                learner = self._going_on(learner)
+            learner = self._learner() if first else self._going_on()
             # rows that are held for the start must stay what they are
             values = self._values(X, reset=first, copy=learner.snapshot is None)
             learner.update(self._rows(values, self._sequence(lengths, len(values), learner), sample_weight))
@@ -107,21 +105,25 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         seed = self.random_state
         if not isinstance(seed, Integral) or isinstance(seed, bool):
             seed = check_random_state(seed).randint(SEEDS)
-        schedule = GrowingWindow() if self.schedule is None else self.schedule
-        return OnlineEM(self._model(), schedule=schedule, warmup_records=self.warmup_records, seed=int(seed))
+        return self._of(self._model(), int(seed))
 
-    def _going_on(self, fresh: OnlineEM) -> OnlineEM:
-        """Return the learner of before, with the schedule set now.
+    def _of(self, model: Model, seed: int) -> OnlineEM:
+        schedule = GrowingWindow() if self.schedule is None else self.schedule
+        return OnlineEM(model, schedule=schedule, warmup_records=self.warmup_records, seed=seed)
+
+    def _going_on(self) -> OnlineEM:
+        """Return the learner of before, with the schedule and the warm-up that are set now.
 
         Raises
         ------
         ConfigError
-            The settings describe another model by now.
+            The settings describe another model by now, or are none.
         """
-        learner = self.learner_
-        if fresh.model != learner.model:
+        learner, model = self.learner_, self._model()
+        if model != learner.model:
             do = "set it back, or begin anew: fit, or partial_fit of a clone"
-            raise ConfigError(tell("partial_fit", found=str(fresh.model), wanted=str(learner.model), do=do))
+            raise ConfigError(tell("partial_fit", found=str(model), wanted=str(learner.model), do=do))
+        fresh = self._of(model, learner.seed)
         learner.schedule, learner.warmup_records = fresh.schedule, fresh.warmup_records
         return learner
 
