@@ -1,5 +1,6 @@
 """Records that wait for their micro-batch: numbers in one block of memory, keys and times beside it."""
 
+import struct
 from dataclasses import dataclass, field
 from struct import pack_into
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamem.em.observations import Array
+from streamem.errors import DataError, tell
 
 __all__ = ["Gathered"]
 
@@ -46,7 +48,11 @@ class Gathered:
 
     def put(self, row: Any) -> None:
         """Add the numbers of a record; they are packed, which takes a third of what an assignment to an array does."""
-        pack_into(self.form, self.memory, self.count * self.stride, *row)
+        try:
+            pack_into(self.form, self.memory, self.count * self.stride, *row)
+        except (OverflowError, struct.error) as error:
+            do, wanted = "make numbers of them", "finite numbers"
+            raise DataError(tell("a record", found=repr(row)[:60], wanted=wanted, do=do)) from error
         self.count += 1
 
     def take_back(self) -> None:

@@ -106,7 +106,7 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
 
         It is the share of the last `anomaly_window_records` learned records, with the same features missing, that were
         likelier. What is less likely than all of them lies above 0.999 at a window of 1,000, the closer to 1 the less
-        likely. 0.5 while there are fewer than 100 such records.
+        likely. 0 while there are fewer than 100 such records.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         posterior = self._told(frame)[0]
         equal = np.full((len(frame), self.n_components), 1.0 / self.n_components)
         shares = equal if posterior is None else posterior.probabilities
-        return to_native_frame(np.ascontiguousarray(shares), columns=range(self.n_components), like=frame)
+        return to_native_frame({k: np.ascontiguousarray(shares[:, k]) for k in range(self.n_components)}, like=frame)
 
     def score_many(self, X: Any) -> Any:
         """Return how strange every row is, as a series like the frame; see `score_one`.

@@ -183,20 +183,22 @@ class Learner(base.Estimator):
         names = self._gathered.names
         try:
             row: Sequence[float] = tuple(map(x.__getitem__, names))
-            total = sum(row)
-            # what is less than infinite is a number, and neither missing
+            total = float(sum(row))
+            # a sum that is finite has neither text in it, nor what is missing or infinite
             even = total - total == 0.0 and (self._fixed or len(x) == self._width) and (self._real or self._fits(row))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             even = False
-        if not even:
+        if not even or not row:
             row = self._uneven(x)
         gathered = self._gathered
         if self.key is not None or self.time is not None:
             key = self._key_of(x)
             time = self._time_of(x, key)
+            gathered.put(row)
             gathered.keys.append(key)
             gathered.times.append(time)
-        gathered.put(row)
+        else:
+            gathered.put(row)
         if gathered.count >= self._full_at:
             self._full()
 
@@ -563,12 +565,12 @@ class Learner(base.Estimator):
         """
         try:
             names = self._modelled
-            total = sum(map(x.__getitem__, names))  # which text has none of
+            total = float(sum(map(x.__getitem__, names)))  # which text has none of
             if total - total == 0.0 and names:
                 values = np.fromiter(map(x.__getitem__, names), np.float64, len(names))
                 if self._real or not self._learner.model.wrong(values[None]).any():
                     return values, self._complete
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             pass
         if not isinstance(x, Mapping):
             do = "write for example {'speed': 1.5}"

@@ -15,8 +15,11 @@ from streamem.em.observations import Array, Flags
 
 __all__ = ["UNKNOWN", "Ranks", "scores", "strangeness"]
 
-UNKNOWN = 0.5
-"""The score while fewer than 100 records with the same missing values were learned."""
+UNKNOWN = 0.0
+"""The score while fewer than 100 records with the same missing values were learned: as river's HalfSpaceTrees say it.
+
+Its filters rely on that: they keep what is scored higher than usual from being learned.
+"""
 
 Ranks = dict[bytes, list[float]]
 """The log-likelihoods of the windows, sorted, by the pattern of missing values."""
@@ -38,13 +41,15 @@ def strangeness(windows: Mapping[bytes, list[float]], pattern: bytes, log_likeli
     >>> strangeness(windows, b"", -101.0) < strangeness(windows, b"", -102.0) < 1.0
     True
     """
+    if log_likelihood - log_likelihood != 0.0:
+        return 1.0  # too far from everything to tell how far
     window = windows.get(pattern)
     if window is None:
         return UNKNOWN
     count = len(window)
     below = window[0] - log_likelihood
     if below > 0.0:
-        return (count + below / (1.0 + below)) / (count + 1.0) if below < float("inf") else 1.0
+        return (count + below / (1.0 + below)) / (count + 1.0)
     likelier = count - 0.5 * (bisect_left(window, log_likelihood) + bisect_right(window, log_likelihood))
     return likelier / (count + 1.0)
 
@@ -61,6 +66,6 @@ def scores(rank: AnomalyRank, log_likelihood: Array, missing: Flags) -> Array:
         mine, count = log_likelihood[rows], len(window)
         low, high = np.searchsorted(window, mine, "left"), np.searchsorted(window, mine, "right")
         below = np.maximum(window[0] - mine, 0.0)
-        beyond = np.where(np.isinf(below), 1.0, below / (1.0 + np.where(np.isinf(below), 0.0, below)))
-        out[rows] = (np.where(below > 0.0, count + beyond, count - 0.5 * (low + high))) / (count + 1.0)
+        likelier = np.where(below > 0.0, count + below / (1.0 + below), count - 0.5 * (low + high))
+        out[rows] = likelier / (count + 1.0)
     return out

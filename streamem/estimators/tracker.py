@@ -311,7 +311,8 @@ class KalmanTracker(Written, Forecaster):
         if told is not None:
             theta = self._learner.begun().averaged
             values = told.columns["mean"] @ over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2].T
-        return to_native_frame(np.ascontiguousarray(values), columns=list(names), like=frame)
+        columns = {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)}
+        return to_native_frame(columns, like=frame)
 
     def score_many(self, X: Any) -> Any:
         """Return how strange every row is, as a series like the frame; see `score_one`.
