@@ -95,6 +95,15 @@ class OnlineHMM(Online):
             states=self.n_components, family=self._family(), transitions=transitions, prior_records=self.prior_records
         )
 
+    @classmethod
+    def _settings(cls, model: Any) -> dict[str, Any]:
+        return {
+            "n_components": model.components,
+            "family": model.family,
+            "transitions": model.transitions,
+            "prior_records": model.prior_records,
+        }
+
     def _family(self) -> Family:
         """Return the family of the states. Raises ConfigError for a covariance that it has no use for."""
         if isinstance(self.family, str) and self.family == "gaussian":

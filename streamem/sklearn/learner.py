@@ -50,10 +50,47 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
     max_iter: int
     random_state: Any
     learner_: OnlineEM
+    n_features_in_: int
 
     def _model(self) -> Model:
         """Return the model that the settings describe."""
         raise NotImplementedError
+
+    @classmethod
+    def _settings(cls, model: Any) -> dict[str, Any]:
+        """Return the settings that describe a model, as far as they can."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot, **settings: Any) -> Self:
+        """Return an estimator that has learned what a snapshot holds, and goes on from there.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            Of a pipeline (``Snapshot.from_json``), of another estimator (``snapshot_``), or of a fitted model of
+            scikit-learn or hmmlearn (`streamem.estimators.fitted.snapshot_of`).
+        **settings
+            Those that the model does not settle, such as ``schedule``.
+
+        Raises
+        ------
+        ConfigError
+            It is no snapshot, or of a model that this estimator cannot be.
+        """
+        model = snapshot.model if isinstance(snapshot, Snapshot) else None
+        found = f"{model or type(snapshot).__name__}"
+        try:
+            made = cls(**cls._settings(model) | settings)
+        except (AttributeError, KeyError) as error:
+            do = "take the estimator of that model"
+            raise ConfigError(tell("the snapshot", found=found, wanted=f"one for {cls.__name__}", do=do)) from error
+        if made._model() != model:
+            do = "use streamem.em.OnlineEM(model, start=snapshot)"
+            raise ConfigError(tell("the snapshot", found=found, wanted=str(made._model()), do=do))
+        made._learned(replace(made._learner(), start=snapshot))
+        made.n_features_in_ = snapshot.columns
+        return made
 
     def _sequence(self, lengths: Any, rows: int, learner: OnlineEM | None = None) -> Labels | None:
         """Return which sequence each row is of, numbered so that no held batch has one of them; None: the one."""

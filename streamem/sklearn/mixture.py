@@ -7,7 +7,7 @@ import numpy as np
 from streamem.em import Gaussian, Mixture, Observations, OnlineEM
 from streamem.em.model import Model
 from streamem.em.observations import Array, Labels
-from streamem.estimators.families import covariance_of
+from streamem.estimators.families import COVARIANCES, covariance_of
 from streamem.sklearn.learner import Online, valued
 
 __all__ = ["OnlineGaussianMixture"]
@@ -96,6 +96,16 @@ class OnlineGaussianMixture(Online):
     def _model(self) -> Model:
         family = Gaussian(covariance=covariance_of(self.covariance_type), covariance_floor=self.covariance_floor)
         return Mixture(components=self.n_components, family=family, prior_records=self.prior_records)
+
+    @classmethod
+    def _settings(cls, model: Any) -> dict[str, Any]:
+        family = model.family
+        return {
+            "n_components": model.components,
+            "covariance_type": next(name for name, ours in COVARIANCES.items() if ours == family.covariance),
+            "covariance_floor": family.covariance_floor,
+            "prior_records": model.prior_records,
+        }
 
     def _sequence(self, lengths: Any, rows: int, learner: OnlineEM | None = None) -> Labels | None:  # noqa: ARG002
         return None
