@@ -40,9 +40,9 @@ def _operators(settings: "Settings", document: Document) -> Iterator[Problem]:
             do = f"give each {operator.type} a name of its own"
             yield document.problem(place, found=f"the name {found} twice", wanted="a name for each operator", do=do)
             names[operator.name] = 0
-        if isinstance(operator, River):
+        if isinstance(operator, River | Learn):
             try:
-                operator.scaler()
+                operator.check()
             except ConfigError as error:
                 yield restated(error, document, place)
         features = getattr(operator, "features", None)

@@ -80,6 +80,10 @@ class River:
         made: Scaler = kind(**self.parameters)
         return made
 
+    def check(self) -> None:
+        """Refuse what `scaler` does, before any column is known."""
+        self.scaler()
+
     def open(self, schema: pl.Schema, columns: Columns) -> "RiverStep":  # noqa: ARG002 (one sequence: that of all)
         """Return the running operator.
 

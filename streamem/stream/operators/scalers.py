@@ -18,7 +18,7 @@ __all__ = ["SCALERS", "AdaptiveStandardScaler", "MaxAbsScaler", "MinMaxScaler", 
 Array = np.ndarray
 
 HALF = 0.5
-"""An argument of the kernels: of a constant exponent the compiler makes a square root, now and then not pow to the bit."""
+"""An argument of the kernels: a constant exponent is compiled to a square root, not always the same to the bit."""
 
 
 class Scaler(Protocol):
