@@ -12,7 +12,7 @@ from streamem.em.families import Family, Multinomial
 from streamem.em.hmm import HMM
 from streamem.em.mixture import Mixture, MixtureParameters
 from streamem.em.model import Model
-from streamem.em.observations import Observations
+from streamem.em.observations import Array, Observations
 from streamem.errors import ModelError, tell
 
 __all__ = ["growable", "grown"]
@@ -78,11 +78,19 @@ def grown(model: Any, parameters: Any, observations: Observations) -> Any:
     return type(parameters)(parameters.initial, parameters.transition, parameters.leaving, states)
 
 
-def joined(family: Family, known: Any, added: Observations, share: Any) -> Any:
-    """Return components with the columns of `added`, whose rows belong to them by `share` (K, N), beside theirs."""
-    broad = family.broad(added, known.components)
-    share = np.ascontiguousarray(share)
-    for _ in range(2):  # the second time about each component's own mean, so that no digits are lost
-        statistics = family.expect(broad, added, share) + family.prior(broad, PRIOR)
-        broad = family.maximize(statistics, broad)
-    return family.beside(known, broad)  # type: ignore[attr-defined]
+def joined(family: Family, known: Any, added: Observations, share: Array) -> Any:
+    """Return components with the columns of `added`, whose rows belong to them by `share` (K, N), beside theirs.
+
+    One column after the other, each from the rows that have it: what a row lacks must not count as the average.
+    """
+    for column in range(added.values.shape[1]):
+        seen = ~np.isnan(added.values[:, column])
+        rows = added[seen]
+        rows = rows.with_values(np.ascontiguousarray(rows.values[:, column : column + 1]))
+        mine = np.ascontiguousarray(share[:, seen] if rows.weight is None else share[:, seen] * rows.weight)
+        one = family.broad(rows, known.components)
+        for _ in range(2):  # the second time about each component's own mean, so that no digits are lost
+            statistics = family.expect(one, rows, mine) + family.prior(one, PRIOR)
+            one = family.maximize(statistics, one)
+        known = family.beside(known, one)  # type: ignore[attr-defined]
+    return known

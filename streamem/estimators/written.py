@@ -177,7 +177,8 @@ class Written(Learner):
         features : sequence of names, optional
             In the order of the model's columns, where the record does not say so.
         **settings
-            Of the constructor, beyond those that the model tells: `batch_size`, `key`, `schedule` and so on.
+            Of the constructor, beyond those that the model tells: `batch_size`, `key`, `schedule` and so on. The
+            features are settled.
 
         Raises
         ------
@@ -199,7 +200,7 @@ class Written(Learner):
             settings = {"key": record["key"], **settings}
         if record.get("time_column") is not None and "time" in cls._settings_known():
             settings = {"time": record["time_column"], **settings}
-        made = cls(**{**cls._settings_of(found.model), **settings})
+        made = cls(**{**cls._settings_of(found.model), "features": list(names), **settings})
         if made._model() != found.model:
             made._different(found.model)
         made._restart(found.model, found, tuple(names))
