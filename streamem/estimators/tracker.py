@@ -12,7 +12,7 @@ from streamem.em.dynamics import over_columns
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
 from streamem.errors import ConfigError, DataError, ModelError, SnapshotError, tell
-from streamem.estimators.learner import ALONE
+from streamem.estimators.named import ALONE
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
 from streamem.estimators.values import Frame, frame_of, seconds
 from streamem.estimators.written import Written

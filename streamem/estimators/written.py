@@ -17,8 +17,8 @@ from streamem.em import combine as combine_snapshots
 from streamem.em.description import build, describe
 from streamem.em.model import Model
 from streamem.errors import ConfigError, SnapshotError, StreamemError, tell
+from streamem.estimators.following import Following
 from streamem.estimators.gathered import Gathered
-from streamem.estimators.learner import Learner
 from streamem.stream.snapshots import read_snapshot
 
 __all__ = ["FORMAT", "Written"]
@@ -31,7 +31,7 @@ TABLES = {"family": FAMILIES, "schedule": SCHEDULES}
 WANTED = "an estimator as its to_json wrote it"
 
 
-class Written(Learner):
+class Written(Following):
     """What is written and read, and what is made of snapshots."""
 
     def to_json(self) -> dict[str, Any]:
