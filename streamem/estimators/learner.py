@@ -179,9 +179,13 @@ class Learner(Named):
         if self._fixed or rows < self._learner.warmup(len(names)):
             return values
         whole = np.concatenate([batch.values for batch in held] + [values])
-        usable = {name for name, varies in zip(names, varied(whole), strict=True) if varies}
-        if not usable or not growable(self._learner.model):
-            usable = set(names)
+        usable, count = set(names), 0
+        while growable(self._learner.model) and len(usable) != count:
+            count = len(usable)
+            # fewer columns need fewer rows, in which still more may be constant
+            shown = varied(whole[: self._learner.warmup(count)])
+            usable &= {name for name, varies in zip(names, shown, strict=True) if varies}
+        usable = usable or set(names)
         settled = (*in_order(usable), *in_order(set(names) - usable))
         places = [names.index(name) for name in settled]
         count = len(usable)

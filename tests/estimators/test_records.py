@@ -127,6 +127,25 @@ def test_a_new_feature_is_refused_where_it_cannot_join(kind):
     assert model.to_json() == before
 
 
+@pytest.mark.parametrize("kind", [estimators.GaussianMixture, estimators.GaussianHMM])
+@pytest.mark.parametrize("frames", [False, True])
+def test_features_that_change_late_shorten_the_warm_up_and_join_after_it(kind, frames):
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame(rng.normal(size=(5000, 9)), columns=list("abcdefghi"))
+    rows.loc[:2499, list("cdefghi")] = 1.0
+    model = kind(4, batch_size=100)  # nine features need 1,300 records or more, two need 1,000
+    if frames:
+        for start in range(0, 5000, 2500):
+            model.learn_many(rows[start : start + 2500])
+    else:
+        learn(model, rows.to_dict("records"))
+    model.flush()
+    assert model.feature_names_in_ == list("abcdefghi")
+    assert model.snapshot.records_seen == 5000
+    model.learn_many(rows[-500:])  # with a feature more likelihoods are no longer comparable: the scores begin anew
+    assert model.score_one(dict.fromkeys("abcdefghi", 9.0)) > 0.99
+
+
 def test_features_that_are_named_are_the_only_ones():
     model = small(estimators.GaussianMixture, features=["b", "a"])
     for x in records(estimators.GaussianMixture, 100):
