@@ -183,6 +183,8 @@ def summarise(summary: Summary, again: str, *, resumable: bool) -> None:
         table.add_row("bad records", f"{count:,} refused by {who}")
     for name, snapshot in stand.snapshots.items():
         table.add_row(name, learner(snapshot))
+        if name in stand.drifts:
+            table.add_row("", f"{stand.drifts[name]:,} drifts")
     table.add_row("ended", _ended(summary, again, resumable))
     Console(stderr=True, highlight=False).print(table)
 

@@ -11,7 +11,7 @@ from streamem.config.explain import restated
 from streamem.config.problems import Place, Problem, dotted
 from streamem.connect import KafkaSink, KafkaSource, TopicCheckpoints
 from streamem.errors import ConfigError
-from streamem.stream.operators import Learn
+from streamem.stream.operators import Learn, River
 
 if TYPE_CHECKING:
     from streamem.config.settings import Settings
@@ -40,6 +40,11 @@ def _operators(settings: "Settings", document: Document) -> Iterator[Problem]:
             do = f"give each {operator.type} a name of its own"
             yield document.problem(place, found=f"the name {found} twice", wanted="a name for each operator", do=do)
             names[operator.name] = 0
+        if isinstance(operator, River | Learn):
+            try:
+                operator.check()
+            except ConfigError as error:
+                yield restated(error, document, place)
         features = getattr(operator, "features", None)
         if features is None:
             continue

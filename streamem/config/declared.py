@@ -15,14 +15,17 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_type_hints
 
 from pydantic import AfterValidator, Field
 
-__all__ = ["described", "narrowed", "one_of", "within"]
+__all__ = ["TAGS", "described", "narrowed", "one_of", "within"]
+
+TAGS = ("type", "detector")
+"""The settings that tell the variants of a general one apart."""
 
 
 def narrowed(declared: type, **fields: Any) -> Any:
     """Return the type by which pydantic reads `declared`, the types of `fields` in place of its own.
 
-    A ``type`` must be written in a pipeline file although in Python it has a default. A field narrowed to None is not
-    a setting: it cannot be written at all, and keeps its default.
+    What tells variants apart, mostly a ``type``, must be written in a pipeline file although in Python it has a
+    default. A field narrowed to None is not a setting: it cannot be written at all, and keeps its default.
 
     Examples
     --------
@@ -34,8 +37,8 @@ def narrowed(declared: type, **fields: Any) -> Any:
     """
     inner: list[tuple[str, Any, Any]] = []
     for one in dataclasses.fields(declared):
-        if one.name == "type":
-            inner.append(("type", get_type_hints(declared)["type"], field()))
+        if one.name in TAGS:
+            inner.append((one.name, get_type_hints(declared)[one.name], field()))
         elif one.name in fields:
             default: Any = {"default": one.default} if one.default is not MISSING else {}
             if one.default_factory is not MISSING:
@@ -79,10 +82,10 @@ def _within(hint: Any, limits: Mapping[str, Any]) -> Any:
     return Annotated[hint, Field(**limits, allow_inf_nan=False if hint is float else None)]
 
 
-def one_of(types: Iterable[Any]) -> Any:
-    """Return the union of `types`, told apart by their ``type``."""
+def one_of(types: Iterable[Any], by: str = "type") -> Any:
+    """Return the union of `types`, told apart by their ``type``, or another setting of each."""
     choices = tuple(types)
-    return choices[0] if len(choices) == 1 else Annotated[Union[choices], Field(discriminator="type")]  # noqa: UP007
+    return choices[0] if len(choices) == 1 else Annotated[Union[choices], Field(discriminator=by)]  # noqa: UP007
 
 
 def described(schema: dict[str, Any], declared: Iterable[type]) -> dict[str, Any]:

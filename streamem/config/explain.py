@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from streamem.config.declared import TAGS
 from streamem.config.document import Document
 from streamem.config.problems import Place, Problem
 from streamem.errors import nearest
@@ -68,7 +69,7 @@ def _place(one: Mapping[str, Any], document: Document) -> Place:
             place, inside = (*place, step), inside[step]
         elif one["type"] == "missing" and step == one["loc"][-1]:
             return (*place, step)
-    return (*place, "type") if one["type"].startswith("union_tag") else place
+    return (*place, one["ctx"]["discriminator"].strip("'")) if one["type"].startswith("union_tag") else place
 
 
 def _problem(place: Place, errors: list[Mapping[str, Any]], document: Document, schema: Schema) -> Problem:
@@ -172,9 +173,14 @@ def _nodes(schema: Schema, document: Document, place: Place) -> list[Schema]:
             if isinstance(child, Mapping):
                 inner += _variants(schema, child)
         value = document.at(place[: length + 1])
-        kind = value.get("type") if isinstance(value, dict) else None
-        nodes = [n for n in inner if n.get("properties", {}).get("type", {}).get("const") in (kind, None)] or inner
+        told = value if isinstance(value, dict) else {}
+        nodes = [n for n in inner if all(_tag(n, by) in (told[by], None) for by in TAGS if by in told)] or inner
     return nodes
+
+
+def _tag(node: Schema, by: str) -> Any:
+    """Return what a mapping of this schema has for a setting that tells variants apart; None for anything."""
+    return node.get("properties", {}).get(by, {}).get("const")
 
 
 def _right_names(schema: Schema, document: Document, place: Place) -> list[str]:

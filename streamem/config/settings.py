@@ -19,7 +19,8 @@ from streamem.connect.kafka import Workers
 from streamem.connect.kafka.formats import RegistrySettings
 from streamem.em import FAMILIES, INERTIAS, MODELS, SCHEDULES, Gaussian, LogNormal, Part, Power, Product
 from streamem.stream.home import Keeping
-from streamem.stream.operators import OPERATORS, Lag, Learn, Order, Score
+from streamem.stream.operators import OPERATORS, Lag, Learn, Order, River, Score
+from streamem.stream.operators.detectors import DETECTORS
 from streamem.stream.operators.lag import MOST_LAG
 from streamem.stream.outputs import Output
 from streamem.stream.pipeline import Checkpoints, Pipeline
@@ -45,6 +46,11 @@ BOUNDS: dict[type, dict[str, Any]] = {
         "columns": Annotated[list[str], Field(min_length=1)],
         "lags": list[Annotated[int, Field(ge=1, le=MOST_LAG)]],
         "max_keys": Count | None,
+    },
+    River: {
+        "name": Name,
+        "features": Annotated[list[str], Field(min_length=1)],
+        "columns": Annotated[list[Name], Field(min_length=1)] | None,
     },
     Order: {"name": Name, "reorder_ms": Count | None, "max_keys": Count | None},
     Learn: {
@@ -200,7 +206,17 @@ def load(path: str, settings: Sequence[str] = (), environment: Mapping[str, str]
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of pipeline files: names, types and defaults, with what the docstrings say of them."""
     documented = [*MODELS.values(), *FAMILIES.values(), *SCHEDULES.values(), *SOURCES.values(), *SINKS.values()]
-    documented += [*OPERATORS.values(), *INERTIAS.values(), Part, Settings, Cuts, Output, Checkpoints, Errors]
+    documented += [
+        *OPERATORS.values(),
+        *INERTIAS.values(),
+        *DETECTORS.values(),
+        Part,
+        Settings,
+        Cuts,
+        Output,
+        Checkpoints,
+        Errors,
+    ]
     documented += [TopicCheckpoints, Workers, RegistrySettings]
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter().json_schema()}
     return described(schema, documented)
@@ -217,6 +233,7 @@ def _adapter() -> TypeAdapter[Any]:
         "model": one_of(bounded(one, **variants(one, family=family)) for one in MODELS.values()),
         "schedule": one_of(bounded(one) for one in SCHEDULES.values()),
         "inertia": one_of(bounded(one) for one in INERTIAS.values()),
+        "drift": one_of((bounded(one) for one in DETECTORS.values()), by="detector") | None,
     }
     sink = one_of(bounded(one) for one in SINKS.values())
     operators = [bounded(one, **(learn if one is Learn else {})) for one in OPERATORS.values()]

@@ -4,7 +4,7 @@ A log-likelihood alone says little: densities have units, and a row with missing
 recent records with the same pattern of missing values has neither trouble, and needs no threshold to be tuned.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,17 +60,34 @@ class AnomalyRank:
         ndarray, shape (N,)
             NaN while fewer than 100 were seen.
         """
-        if not missing.any():
-            pattern = np.packbits(np.zeros(missing.shape[1], bool)).tobytes()
-            return self.rank_pattern(pattern, log_likelihood)
         out = np.empty(len(log_likelihood))
+        for pattern, rows in self.patterns(missing):
+            out[rows] = self.rank_pattern(pattern, log_likelihood[rows])
+        return out
+
+    def see(self, log_likelihood: Array, missing: Flags) -> None:
+        """Let records join the windows without ranking them; shapes as in `rank`."""
+        for pattern, rows in self.patterns(missing):
+            window = self.windows.pop(pattern, np.empty(0))
+            self.keep(pattern, np.concatenate([window, log_likelihood[rows]])[-self.window :])
+
+    @staticmethod
+    def patterns(missing: Flags) -> Iterator[tuple[bytes, Any]]:
+        """Yield each pattern of missing values with the places of its rows, in their order."""
+        if not missing.any():
+            yield np.packbits(np.zeros(missing.shape[1], bool)).tobytes(), slice(None)
+            return
         patterns, which = np.unique(np.packbits(missing, axis=1), axis=0, return_inverse=True)
         order = np.argsort(which, kind="stable")
         ends = np.searchsorted(which[order], np.arange(len(patterns) + 1))
         for index, pattern in enumerate(patterns):
-            rows = order[ends[index] : ends[index + 1]]
-            out[rows] = self.rank_pattern(pattern.tobytes(), log_likelihood[rows])
-        return out
+            yield pattern.tobytes(), order[ends[index] : ends[index + 1]]
+
+    def keep(self, pattern: bytes, window: Array) -> None:
+        """Keep the window of a pattern as the one that was seen last."""
+        self.windows[pattern] = window
+        if len(self.windows) > PATTERNS:
+            del self.windows[next(iter(self.windows))]
 
     def rank_pattern(self, pattern: bytes, numbers: Array) -> Array:
         """Return the ranks of rows of one pattern of missing values."""
@@ -81,9 +98,7 @@ class AnomalyRank:
             both = np.concatenate([window, part])
             ranks.append(mid_ranks(both, len(part), window=self.window, least=LEAST))
             window = both[-self.window :]
-        self.windows[pattern] = window
-        if len(self.windows) > PATTERNS:
-            del self.windows[next(iter(self.windows))]
+        self.keep(pattern, window)
         return np.concatenate(ranks)
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -6,6 +6,7 @@ With D columns the states of all are interleaved: the positions of all columns c
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import comb, factorial
 from typing import Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from streamem.em.observations import Array
 
-__all__ = ["Dynamics", "Motion", "motion", "noise_start", "noise_sums", "over_columns"]
+__all__ = ["Dynamics", "Motion", "motion", "noise_ranks", "noise_start", "noise_sums", "over_columns"]
 
 Dynamics = Literal[
     "constant_position", "constant_velocity", "constant_acceleration", "local_level", "local_trend", "seasonal"
@@ -71,6 +72,14 @@ def motion(dynamics: Dynamics, seconds: Array, period: int = 0, harmonics: int =
     level = np.zeros_like(noise)
     level[:, 0, 0] = seconds
     return Motion(seconds, transition, np.stack([level, noise]), np.array([1.0, 2.0]), np.eye(order)[0])
+
+
+@cache
+def noise_ranks(dynamics: Dynamics, period: int, harmonics: int) -> Array:
+    """Return the rank of each noise, shape (B,), read-only: every update asks for it five times."""
+    ranks = motion(dynamics, np.ones(1), period, harmonics).ranks
+    ranks.setflags(write=False)
+    return ranks
 
 
 def integrated(seconds: Array, order: int) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from streamem.em.declaration import Declaration, limited
-from streamem.em.dynamics import Dynamics, Motion, motion, noise_sums, over_columns
+from streamem.em.dynamics import Dynamics, Motion, motion, noise_ranks, noise_sums, over_columns
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations
 from streamem.em.posterior import Kind, Posterior
@@ -257,7 +257,7 @@ class Kalman(Declaration):
     @property
     def ranks(self) -> Array:
         """The rank of each noise, shape (B,)."""
-        return self.moved(np.ones(1)).ranks
+        return noise_ranks(self.dynamics, self.period, self.turns)
 
     def prior(self, parameters: TrackerParameters) -> None:  # noqa: ARG002
         """Return None: there is no prior."""

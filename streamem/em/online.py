@@ -81,6 +81,8 @@ class OnlineEM(Declaration):
     snapshot : Snapshot or None
         What was learned. None until the warm-up is complete: until then `holding` is true and there is nothing to show
         or combine; give more rows, set fewer `warmup_records`, or begin from a `start`.
+    weight_before, updates_before : float, int
+        What the schedule and the average no longer count since the last `restart`.
 
     Examples
     --------
@@ -104,6 +106,8 @@ class OnlineEM(Declaration):
     snapshot: Snapshot | None = field(init=False)
     carry: Carry = field(init=False, default_factory=Carry)
     held: list[Observations] = field(init=False, default_factory=list)
+    weight_before: float = field(init=False, default=0.0)
+    updates_before: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -175,6 +179,22 @@ class OnlineEM(Declaration):
         self.check(observations)
         return self.carry.follow(self.model, begun.parameters, observations)
 
+    def restart(self) -> None:
+        """Let the schedule and the average begin again, as the stream has become another one.
+
+        From here on they count the records of before as `first_window` of them, those that a first estimate needs: a
+        growing window is as short as at the beginning, and grows again. Nothing else changes. Before the start was
+        made there is nothing to do.
+        """
+        if self.snapshot is not None:
+            counted = min(self.first_window(self.snapshot.columns), self.snapshot.weight_seen)
+            self.weight_before = self.snapshot.weight_seen - counted
+            self.updates_before = self.snapshot.update
+
+    def first_window(self, columns: int) -> float:
+        """Return the window that the model starts with over so many columns."""
+        return first_window(self.model.free_parameters(columns), self.model.components, columns)
+
     def check(self, observations: Observations) -> None:
         """Refuse rows that cannot be those of the model, with a DataError; see `model.check_rows`."""
         columns = self.held[0].values.shape[1] if self.held else None
@@ -244,9 +264,9 @@ class OnlineEM(Declaration):
         if seen == 0.0:
             return old, expectation
         update = old.update + 1
-        columns = observations.values.shape[1]
-        window = first_window(self.model.free_parameters(columns), self.model.components, columns)
-        gamma = self.schedule.step(Moment(old.weight_seen, seen, update, window))
+        before = old.weight_seen - self.weight_before
+        window = self.first_window(observations.values.shape[1])
+        gamma = self.schedule.step(Moment(before, seen, update - self.updates_before, window))
         statistics, prior = expectation.statistics, self.model.prior(old.parameters)
         if prior is not None:
             # a prior is data that joins the batch: its share of the window is then the same for every batch size
@@ -254,7 +274,7 @@ class OnlineEM(Declaration):
             span = span.and_rows(gamma * self.model.prior_records)
         moments = self.moments(old.parameters, span, update)
         parameters = self.model.maximize(moments.blend(statistics, gamma), old.parameters)
-        weight = averaging_step(old.weight_seen, seen, self.schedule.half_life_records, self.model.averaging_power)
+        weight = averaging_step(before, seen, self.schedule.half_life_records, self.model.averaging_power)
         averaged = blend_parameters(self.model, old.averaged, parameters, weight)
         certificate = old.certificate
         if self.certified:

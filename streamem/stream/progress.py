@@ -1,7 +1,7 @@
 """How far a run is, and how it ended: values for whoever shows them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from streamem.em import Snapshot
@@ -25,6 +25,8 @@ class Progress:
         The share of the input read so far, in [0, 1], or None where nobody knows.
     snapshots : mapping of str to Snapshot
         The learners by name, as far as they have begun; mean log-likelihood and components in use are in them.
+    drifts : mapping of str to int
+        Of the learners that watch for them, how many there were, over the whole life.
     """
 
     records: int
@@ -33,6 +35,7 @@ class Progress:
     rejected: Mapping[str, int]
     done: float | None
     snapshots: Mapping[str, Snapshot]
+    drifts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

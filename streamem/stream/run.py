@@ -237,7 +237,7 @@ class Run:
                 step.snapshot,
                 name=self.pipeline.name,
                 operator=name,
-                inputs=step.inputs.record(),
+                inputs=step.record(),
                 position=self.position,
                 time=iso_time(self.time, self.pipeline.columns),
             )
@@ -329,6 +329,7 @@ class Run:
             rejected=dict(self.rejected),
             done=self.reader.done,
             snapshots={name: step.snapshot for name, step in self.learners.items() if step.snapshot is not None},
+            drifts={name: step.drifts for name, step in self.learners.items() if step.drifts is not None},
         )
 
 

@@ -214,7 +214,7 @@ def snapshot_frame(
 ) -> pl.DataFrame:
     """Return a snapshot as a frame of one row: nested values as structs and lists.
 
-    `inputs` names the columns that the model reads: features, key, time_column, exposure.
+    `inputs` names the columns that the model reads: features, key, time_column, exposure; and counts drifts.
 
     The position is its JSON text, since only the reader that made it knows its shape.
     """

@@ -8,7 +8,7 @@ import sys
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"
 
-NAMES = ("em", "chain", "kalman", "pipeline", "checkpoint", "kafka", "start", "memory")
+NAMES = ("em", "chain", "kalman", "pipeline", "checkpoint", "kafka", "start", "memory", "estimators")
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-    from tests.bench import chain_pass, em_pass, kafka, kalman, memory, pipeline, start
+    from tests.bench import chain_pass, em_pass, estimators, kafka, kalman, memory, pipeline, start
 
     reports = {
         "em": em_pass.comparisons,
@@ -31,6 +31,7 @@ def main() -> int:
         "kafka": kafka.comparisons,
         "start": start.comparisons,
         "memory": memory.comparisons,
+        "estimators": estimators.comparisons,
     }
     print(f"{'name':<44} {'ours':>11} {'peer':>11} {'unit':<10} {'ratio':>8}  {'goal':<20}")
     short = 0

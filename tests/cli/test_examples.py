@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import runpy
 import sys
 from collections import defaultdict
@@ -10,6 +11,7 @@ from pathlib import Path
 from statistics import fmean, median
 from xml.etree import ElementTree
 
+import polars as pl
 import pytest
 
 from streamem.em import Snapshot
@@ -22,6 +24,7 @@ def test_every_example_is_tested_here_or_with_a_broker():
     assert names == [
         *("aircraft.yaml", "earthquakes.yaml", "faithful.yaml", "freeway.yaml", "kafka.yaml", "machine.yaml"),
         *("mixture.py", "paper.py", "picture.py"),
+        *("river_anomaly.py", "sklearn_partial_fit.py"),
         "to_kafka.yaml",
     ]
 
@@ -133,6 +136,26 @@ def test_mixture_follows_the_source_that_wanders(capsys):
     assert len(rows) == 6
     off = [float(row.split()[-2]) for row in rows]
     assert max(off) < 0.5
+
+
+def test_river_evaluates_the_mixture_beside_a_detector_of_its_own(capsys):
+    runpy.run_path(str(EXAMPLES / "river_anomaly.py"), run_name="__main__")
+    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert header == ["records", "GaussianMixture", "HalfSpaceTrees"]
+    assert [int(row[0]) for row in rows] == [5_000, 10_000, 15_000, 20_000]
+    ours, theirs = (float(auc) for auc in rows[-1][1:])
+    assert ours > max(theirs, 0.95)
+
+
+def test_partial_fit_of_the_freeway_learns_the_same_bits_as_its_pipeline(learned, capsys):
+    example = runpy.run_path(str(EXAMPLES / "sklearn_partial_fit.py"))
+    example["main"]()
+    printed = capsys.readouterr().out.splitlines()
+    online, whole = (float(figure) for figure in re.findall(r"-\d+\.\d+", printed[-3]))
+    assert online > whole - 0.01
+    model = example["learn"](pl.read_csv(example["TRAFFIC"]).select("speed_mph", "occupancy_percent"))
+    snapshots = (learned / "out/freeway/snapshots.ndjson").read_text().splitlines()
+    assert model.snapshot_.to_json() == Snapshot.from_json(json.loads(snapshots[-1])).to_json()
 
 
 def test_the_picture_in_the_readme_is_that_of_a_real_run(learned, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from streamem.em import (
     OnlineEM,
     Poisson,
 )
+from streamem.em.families import compound_dirichlet
 from streamem.em.families.compound_dirichlet import CompoundDirichletParameters
 from streamem.em.families.gamma import SHAPES, GammaParameters
 from streamem.em.families.gaussian import GaussianParameters
@@ -218,6 +219,14 @@ def test_compound_dirichlet_probabilities_agree_with_scipy():
     np.testing.assert_allclose(drawn.mean(axis=0), 12.0 * family.mean(theta)[1], rtol=0.02)
     dirichlet = stats.dirichlet(alpha[1])
     np.testing.assert_allclose(family.spread(theta)[1], np.sqrt(dirichlet.var()))
+
+
+@pytest.mark.parametrize("total", [10.0, 1e4, 1e7])
+def test_newton_comes_to_rest_whatever_the_sum_of_the_pseudo_counts(total):
+    alpha = total * np.random.default_rng(1).dirichlet(np.ones(9), size=2)
+    found = compound_dirichlet.fitted(compound_dirichlet.mean_logarithm(alpha), 0.8 * alpha)
+    # the sum is told by differences of logarithms: at 1e7 rounding leaves about eight of its digits
+    np.testing.assert_allclose(found, alpha, rtol=1e-13 * max(100.0, 10.0 * total))
 
 
 def test_a_compound_dirichlet_is_learned_online():

@@ -6,6 +6,7 @@ import pytest
 from streamem.em.families.gaussian import Gaussian, GaussianParameters
 from streamem.em.kernels import cholesky, full, wide
 from streamem.em.kernels.rank import mid_ranks
+from streamem.em.kernels.single import diagonal_row, full_row
 from streamem.em.kernels.softmax import softmax
 from streamem.em.observations import Observations
 from tests import naive
@@ -123,3 +124,29 @@ def test_ranks_agree_with_counting(window, values):
     ]
     out = np.concatenate(parts)
     np.testing.assert_array_equal(out, naive.mid_ranks(numbers, window, 100))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5, 13])
+@pytest.mark.parametrize("weights", [[0.2, 0.3, 0.5], [0.0, 0.4, 0.6]])
+def test_one_row_agrees_with_the_textbook(columns, weights):
+    parameters, values, _ = drawn(3, columns, 20)
+    variance = np.diagonal(parameters.covariance, axis1=1, axis2=2).copy()
+    diagonal = np.stack([np.diag(one) for one in variance])
+    weights = np.array(weights)
+    for row in values:
+        share = np.empty(3)
+        with np.errstate(divide="ignore"):
+            density = naive.log_density(row[None], parameters.mean, parameters.covariance)
+            wanted, likelihood = naive.responsibilities(density, weights)
+            found = full_row(row, parameters.mean, parameters.whitening, parameters.constant, weights, share)
+        assert found == (pytest.approx(likelihood[0], rel=ROUNDING), wanted[:, 0].argmax())
+        np.testing.assert_allclose(share, wanted[:, 0], rtol=1e-9, atol=1e-300)
+        holed = with_holes(row)
+        with np.errstate(divide="ignore"):
+            density = naive.log_density(holed[None], parameters.mean, diagonal)
+            wanted, likelihood = naive.responsibilities(density, weights)
+            found = diagonal_row(holed, parameters.mean, variance, weights, share)
+        assert found == (pytest.approx(likelihood[0], rel=ROUNDING, abs=ROUNDING), wanted[:, 0].argmax())
+        np.testing.assert_allclose(share, wanted[:, 0], rtol=1e-9, atol=1e-300)
+    row = np.full(columns, np.nan)
+    assert np.isnan(full_row(row, parameters.mean, parameters.whitening, parameters.constant, weights, share)[0])

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.fuzz.runner import KINDS, fuzz
-from tests.reproduce import certificate, faithful, simulated
+from tests.reproduce import anomaly, certificate, drift, faithful, simulated
 
 
 def test_every_kind_of_bad_input_ends_as_expected(tmp_path):
@@ -29,6 +29,21 @@ def test_one_online_pass_is_as_good_as_batch_em(monkeypatch):
     monkeypatch.setattr(simulated, "SHAPES", simulated.SHAPES[:1])
     figures = list(simulated.figures(1))
     assert len(figures) == 4
+    assert [str(figure) for figure in figures if not figure.holds] == []
+
+
+def test_anomalies_are_found_beside_detectors_of_river():
+    figures = list(anomaly.figures(1))
+    assert len(figures) == 15
+    assert [str(figure) for figure in figures if not figure.holds] == []
+    lost = [figure for figure in figures if figure.ours < figure.published]
+    assert all(figure.note.startswith("loses: ") for figure in lost)
+
+
+def test_a_restart_at_a_drift_pays(monkeypatch):
+    monkeypatch.setattr(drift, "SHAPES", drift.SHAPES[1:2])
+    figures = list(drift.figures(1))
+    assert len(figures) == 5
     assert [str(figure) for figure in figures if not figure.holds] == []
 
 

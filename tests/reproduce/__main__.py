@@ -3,7 +3,19 @@
 import argparse
 import sys
 
-from tests.reproduce import blood, certificate, chains, combining, earthquakes, faithful, nile, simulated, trackers
+from tests.reproduce import (
+    anomaly,
+    blood,
+    certificate,
+    chains,
+    combining,
+    drift,
+    earthquakes,
+    faithful,
+    nile,
+    simulated,
+    trackers,
+)
 
 REPORTS = {
     "faithful": faithful.figures,
@@ -15,6 +27,8 @@ REPORTS = {
     "trackers": trackers.figures,
     "combining": combining.figures,
     "simulated": simulated.figures,
+    "anomaly": anomaly.figures,
+    "drift": drift.figures,
 }
 
 

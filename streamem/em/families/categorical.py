@@ -298,6 +298,14 @@ class Categorical:
         """Return the probability of any category but the likeliest, shape (K, D): the variation ratio."""
         return np.asarray(1.0 - parameters.probability.max(axis=2))
 
+    def beside(self, one: CategoricalParameters, other: CategoricalParameters) -> CategoricalParameters:
+        """Return the components with the columns of both; the one with fewer categories has the others hardly ever."""
+        count = max(one.categories, other.categories)
+        parts = [(padded(part.probability, count), padded(part.centre, count)) for part in (one, other)]
+        return CategoricalParameters(
+            np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts])
+        )
+
     def assemble(self, arrays: Mapping[str, Array]) -> CategoricalParameters:
         """Return the parameters that `arrays` hold under the names of `CategoricalParameters`.
 
@@ -372,6 +380,13 @@ def above_floor(share: Array) -> Array:
             return np.asarray(np.where(low, least, scaled))
         low = lower
     return share
+
+
+def padded(share: Array, count: int) -> Array:
+    """Return shares over so many categories, those that it lacks at the floor, shape (..., count)."""
+    wide = np.zeros((*share.shape[:-1], count))
+    wide[..., : share.shape[-1]] = share
+    return above_floor(wide)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -28,6 +28,10 @@ ROUNDS = 100
 """Newton steps at most; about seven are needed, sixteen at worst."""
 
 
+ROUNDING = 64.0 * float(np.finfo(float).eps)
+"""Times the sum of the pseudo-counts: what rounding leaves of a step, so that none gets smaller."""
+
+
 @dataclass(frozen=True, eq=False)
 class CompoundDirichletParameters:
     """The parameters of K components.
@@ -252,7 +256,8 @@ def fitted(target: Array, alpha: Array) -> Array:
         while (alpha - step <= 0.0).any():
             step = np.where((alpha - step <= 0.0).any(axis=1, keepdims=True), 0.5 * step, step)
         alpha = alpha - step
-        if (np.abs(step) <= 1e-13 * alpha).all():
+        # the sum of pseudo-counts is told by differences of logarithms that are as small as its inverse
+        if (np.abs(step) <= np.maximum(1e-13, ROUNDING * total) * alpha).all():
             return alpha
     raise ModelError(
         tell(

@@ -184,6 +184,13 @@ class Gamma(Declaration):
         """Return the standard deviation of every column in every component, shape (K, D)."""
         return np.asarray(np.sqrt(parameters.shape) / parameters.rate)
 
+    def beside(self, one: GammaParameters, other: GammaParameters) -> GammaParameters:
+        """Return the components with the columns of both."""
+        shape, rate = np.hstack([one.shape, other.shape]), np.hstack([one.rate, other.rate])
+        return GammaParameters(
+            shape, rate, np.append(one.centre, other.centre), np.append(one.log_centre, other.log_centre)
+        )
+
     def assemble(self, arrays: Mapping[str, Array]) -> GammaParameters:
         """Return the parameters that `arrays` hold under the names of `GammaParameters`.
 

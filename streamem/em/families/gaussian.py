@@ -355,6 +355,19 @@ class Gaussian(Declaration):
         covariance = parameters.covariance
         return np.sqrt(covariance if covariance.ndim == 2 else np.diagonal(covariance, axis1=1, axis2=2))
 
+    def beside(self, one: GaussianParameters, other: GaussianParameters) -> GaussianParameters:
+        """Return the components with the columns of both, those of `one` independent of those of `other`."""
+        mean, scale = np.hstack([one.mean, other.mean]), np.append(one.scale, other.scale)
+        if self.correlated:
+            covariance = np.zeros((*mean.shape, mean.shape[1]))
+            covariance[:, : one.columns, : one.columns] = one.covariance
+            covariance[:, one.columns :, one.columns :] = other.covariance
+        else:
+            covariance = np.hstack([one.covariance, other.covariance])
+        if self.covariance == "spherical":
+            covariance = np.repeat(covariance.mean(axis=1, keepdims=True), mean.shape[1], axis=1)
+        return GaussianParameters(mean, covariance, scale)
+
     def assemble(self, arrays: Mapping[str, Array]) -> GaussianParameters:
         """Return the parameters that `arrays` hold under the names of `GaussianParameters`.
 

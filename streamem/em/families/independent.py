@@ -213,6 +213,10 @@ class Independent(Declaration):
         """Return the standard deviation of every column in every component, shape (K, D)."""
         return np.sqrt(self.variance(parameters.mean))
 
+    def beside(self, one: IndependentParameters, other: IndependentParameters) -> IndependentParameters:
+        """Return the components with the columns of both."""
+        return IndependentParameters(np.hstack([one.mean, other.mean]), np.append(one.centre, other.centre))
+
     def assemble(self, arrays: Mapping[str, Array]) -> IndependentParameters:
         """Return the parameters that `arrays` hold under the names of `IndependentParameters`.
 

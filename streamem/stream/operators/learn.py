@@ -4,13 +4,25 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import polars as pl
 
-from streamem.em import AnomalyRank, Carry, ExactInertia, GrowingWindow, Observations, OnlineEM, Posterior, Snapshot
+from streamem.em import (
+    AnomalyRank,
+    Carry,
+    Constant,
+    ExactInertia,
+    GrowingWindow,
+    Observations,
+    OnlineEM,
+    Posterior,
+    Snapshot,
+)
 from streamem.errors import ConfigError, ModelError, tell
 from streamem.stream.batch import Batch
 from streamem.stream.checks import at_least
 from streamem.stream.keys import Keys
+from streamem.stream.operators.drift import DriftMonitor
 from streamem.stream.operators.posteriors import (
     LEAST_WINDOW,
     Inputs,
@@ -45,7 +57,7 @@ class Learn:
     name : str
         Begins the columns that are added: ``NAME.batch``, what the model tells (``NAME.component`` or ``NAME.state``
         and ``NAME.probabilities``, or ``NAME.mean`` and ``NAME.covariance``), ``NAME.log_likelihood``,
-        ``NAME.anomaly``, ``NAME.warmup``.
+        ``NAME.anomaly``, ``NAME.warmup``, and with `drift` ``NAME.drift``.
     features : list of str
         Numeric columns, in the order of the model's dimensions; for the family categorical text too, for bernoulli
         true and false. Null and NaN are missing values; a value that the family cannot give rise to, such as an
@@ -76,6 +88,10 @@ class Learn:
     certificate : bool
         Check every update against what the method promises; the slack of the last one and the count of violations are
         in the snapshots. Costs a second E-step.
+    drift : Detector or None
+        Watches the log-likelihood, one of `streamem.stream.operators.detectors.DETECTORS`. At a drift ``NAME.drift`` is
+        true, and from the next micro-batch on the schedule begins again: its window is as short as after a start and
+        grows anew, so the step size is raised for a while. Snapshots and the summary count them.
     max_keys : int or None
         Keys whose sequences are kept; above it those not seen for longest leave. One that comes again begins anew.
     idle_ttl_ms : int or None
@@ -99,6 +115,7 @@ class Learn:
     anomaly_window_records: int = 1000
     start_from: str | None = None
     certificate: bool = False
+    drift: Any = None
     max_keys: int | None = None
     idle_ttl_ms: int | None = None
 
@@ -122,6 +139,7 @@ class Learn:
         check_keys(self, columns)
         for setting, least in _LEAST.items():
             at_least(f"{self.name}.{setting}", getattr(self, setting), least)
+        self.check()
         start = None
         if self.start_from is not None:
             start, record = read_snapshot(self.start_from, operator=self.name)
@@ -129,7 +147,15 @@ class Learn:
             check_features(record, self.features, place)
             check_model(start, self.model, self.features, place)
             inputs = inputs.of(start.model, place)
-        return LearnStep(self, inputs, extended(schema, self.name, self.model, warmup=True), start)
+        after = extended(schema, self.name, self.model, warmup=True, drift=self.drift is not None)
+        return LearnStep(self, inputs, after, start)
+
+    def check(self) -> None:
+        """Refuse to watch for drifts that could change nothing, with a ConfigError."""
+        if self.drift is not None and isinstance(self.schedule, Constant):
+            found, wanted = "constant, which has no window to begin again", "another schedule, or no drift"
+            do = "write for example schedule: {type: growing_window}"
+            raise ConfigError(tell(f"{self.name}.schedule", found=found, wanted=wanted, do=do))
 
 
 class LearnStep:
@@ -142,6 +168,7 @@ class LearnStep:
         self._keys = Keys(learn.max_keys, None if learn.idle_ttl_ms is None else learn.idle_ttl_ms * 1e-3)
         self._learner = self._begin(start)
         self._rank = AnomalyRank(learn.anomaly_window_records)
+        self._monitor = None if learn.drift is None else DriftMonitor(learn.drift, learn.anomaly_window_records)
         self._held: list[tuple[Batch, Observations]] = []
         self._last_key: object = None
 
@@ -163,6 +190,15 @@ class LearnStep:
         return self._learner.snapshot
 
     @property
+    def drifts(self) -> int | None:
+        """How many drifts there were over the whole life; None where nobody watches."""
+        return None if self._monitor is None else self._monitor.count
+
+    def record(self) -> dict[str, Any]:
+        """Return what a snapshot record says besides the snapshot: the columns that are read, and the drifts."""
+        return self.inputs.record() | ({} if self.drifts is None else {"drifts": self.drifts})
+
+    @property
     def holding(self) -> bool:
         """Whether batches wait for the start."""
         return bool(self._held)
@@ -178,17 +214,20 @@ class LearnStep:
             self._learn_names(batch)
         batch, observations = self.inputs.observe(batch)
         posteriors: list[Posterior] = []
+        drifts: list[np.ndarray] = []
         for number, rows in zip(batch.numbers, batch.rows(), strict=True):
             self._whole(batch.frame[rows], number)
             part = self.inputs.with_sequences(observations[rows], batch.frame[rows], self._keys, number)
             try:
-                posteriors += self._posteriors(part)
+                told = self._posteriors(part)
             except ModelError as error:
                 raise ModelError(f"{self._learn.name}, batch {number}: {self._named(error)}") from error
+            posteriors += told
+            drifts += self._watch(told, part)
             self._let_go(part)
         taken = [*self._held, (batch, observations)]
         self._held = taken if self._learner.holding else []
-        return [] if self._learner.holding else self._leave(taken, posteriors)
+        return [] if self._learner.holding else self._leave(taken, posteriors, drifts)
 
     def _whole(self, frame: pl.DataFrame, number: int) -> None:
         """Refuse a sequence that is to be complete and goes on in another micro-batch, with a ModelError."""
@@ -240,6 +279,18 @@ class LearnStep:
             return [self._learner.follow(observations)]
         return self._learner.update(observations)
 
+    def _watch(self, told: list[Posterior], observations: Observations) -> list[np.ndarray]:
+        """Return at which rows of each a drift is detected; what was learned before it then counts for less.
+
+        The last of `told` is that of `observations`; those before it were held for the warm-up.
+        """
+        if self._monitor is None or not told:
+            return []
+        drifts = self._monitor.watch(told[-1], np.isnan(observations.values))
+        if drifts.any():
+            self._learner.restart()
+        return [*(np.zeros(len(posterior), np.bool_) for posterior in told[:-1]), drifts]
+
     def _let_go(self, observations: Observations) -> None:
         """Let keys leave whose time has come; during the warm-up none does, since its rows are gone through again."""
         if self.inputs.key is None or self._learner.holding:
@@ -261,15 +312,19 @@ class LearnStep:
         until = self._learn.until_records
         return self._learn.paused or (until is not None and snapshot is not None and snapshot.records_seen >= until)
 
-    def _leave(self, taken: list[tuple[Batch, Observations]], posteriors: list[Posterior]) -> list[Batch]:
-        """Return the batches that were taken, with the posteriors of all their rows."""
+    def _leave(
+        self, taken: list[tuple[Batch, Observations]], posteriors: list[Posterior], drifts: list[np.ndarray]
+    ) -> list[Batch]:
+        """Return the batches that were taken, with the posteriors of all their rows, and where drifts were detected."""
         leaving: list[Batch] = []
         posterior = Posterior.concatenate(posteriors) if posteriors else None
+        drift = None if self._monitor is None else np.concatenate([np.zeros(0, np.bool_), *drifts])
         start = 0
         for batch, observations in taken:
             stop = start + len(observations)
             told = posterior[start:stop] if posterior is not None and stop > start else None
-            leaving.append(attach(batch, self.inputs, told, observations, self._rank, warmup=True))
+            flags = None if drift is None else drift[start:stop]
+            leaving.append(attach(batch, self.inputs, told, observations, self._rank, warmup=True, drift=flags))
             start = stop
         return leaving
 
@@ -282,9 +337,12 @@ class LearnStep:
         return []
 
     def state(self) -> State:
-        """Return the snapshot and the carry, where there are, the keys, and the ring of the anomaly rank."""
+        """Return the snapshot and the carry, where there are, the keys, the ring of the anomaly rank, the detector."""
         snapshot = self._learner.snapshot
-        parts = {"rank": self._rank.to_arrays(), "carry": self._learner.carry.to_arrays()}
+        parts: dict[str, Any] = {"rank": self._rank.to_arrays(), "carry": self._learner.carry.to_arrays()}
+        if self._monitor is not None:
+            before = {"weight": self._learner.weight_before, "updates": self._learner.updates_before}
+            parts |= {**self._monitor.state(), "before": (before, {})}
         return pack(parts if snapshot is None else parts | {"snapshot": snapshot.to_arrays()}, self._keys)
 
     def restore(self, state: State) -> None:
@@ -298,3 +356,8 @@ class LearnStep:
             self.inputs = self.inputs.of(snapshot.model, place)
             self._learner = self._begin(snapshot)
             self._learner.carry = Carry.from_arrays(*unpack(state, "carry"))
+        if self._monitor is not None:
+            self._monitor.restore(unpack(state, "drift"), unpack(state, "drift_rank"), self._learn.name)
+            before, _ = unpack(state, "before")
+            self._learner.weight_before = float(before["weight"])
+            self._learner.updates_before = int(before["updates"])

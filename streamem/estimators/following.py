@@ -1,0 +1,102 @@
+"""Sequences between micro-batches: predictions know the gathered records too, though nothing is learned of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from streamem.em import Observations, Posterior
+from streamem.em.model import Carried, Model
+from streamem.em.observations import Array
+from streamem.estimators.learner import Learner
+from streamem.estimators.named import ALONE
+from streamem.estimators.strangeness import Ranks, ordered
+from streamem.estimators.values import (
+    Frame,
+)
+
+__all__ = ["Following"]
+
+
+class Following(Learner):
+    """An estimator that takes its sequences along the gathered records, when somebody asks for a prediction."""
+
+    def _carried(self, key: Any) -> Carried | None:
+        """Return what the sequence of a key takes up after all its records, gathered ones too; None at its begin."""
+        if not self._learner.model.carries:
+            return None
+        if self._followed < self._gathered.count:
+            self._follow(self._followed, self._gathered.count)
+        return self._left(key)
+
+    def _left(self, key: Any) -> Carried | None:
+        if key in self._live:
+            return self._live[key]
+        slot = self._keys.table.get(key) if self.key is not None else 0
+        arrays = self._learner.carry.arrays
+        if slot is None or not arrays or slot >= len(arrays["known"]):
+            return None
+        return {name: array[slot : slot + 1] for name, array in arrays.items()}
+
+    def _follow(self, start: int, stop: int) -> None:
+        """Let the sequences of gathered records go on; nothing is learned."""
+        gathered = self._gathered
+        keys = gathered.keys[start:stop] if self.key is not None else []
+        if stop - start == 1:
+            row = np.frombuffer(gathered.memory, count=len(gathered.names), offset=start * gathered.stride)
+            time = gathered.times[start] if gathered.times else 0.0
+            key = keys[0] if keys else ALONE
+            self._live[key] = dict(self._step(row[: self._columns].copy(), time, self._left(key)))
+        else:
+            values = np.ascontiguousarray(gathered.values[start:stop, : self._columns])
+            left, several = self._passed(values, keys, np.array(gathered.times[start:stop]))[1:]
+            for name, array in (left or {}).items():
+                for place, key in enumerate(several):
+                    self._live.setdefault(key, {})[name] = array[place : place + 1]
+        self._followed = stop
+
+    def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
+        """Return what a record leaves to the next of its sequence."""
+        raise NotImplementedError
+
+    def _passed(self, values: Array, keys: list[Any], times: Array) -> tuple[Posterior, Carried | None, Sequence[Any]]:
+        """Return what the model says of rows, what their sequences leave, and the key of each."""
+        begun = self._learner.begun()
+        model: Model = begun.model
+        several: Sequence[Any] = [ALONE]
+        sequence = None
+        if self.key is not None:
+            numbered = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+            sequence = np.fromiter(map(numbered.__getitem__, keys), np.intp, len(keys))
+            several = list(numbered)
+        time = times if self.time is not None else None
+        rows = Observations.trusted(values, None, None, sequence, time, checked=True)
+        carried = self._taken(several) if model.carries else None
+        posterior, left = model.posterior(begun.averaged, rows, carried)
+        return posterior, left, several
+
+    def _posterior_of(self, frame: Frame) -> tuple[Posterior, Array]:
+        """Return what the model says of the rows of a frame, each key's after one another, and their numbers."""
+        values, keys, times = self._read_frame(frame, self._modelled)
+        if self._learner.model.carries and self._followed < self._gathered.count:
+            self._follow(self._followed, self._gathered.count)
+        return self._passed(values, keys, times)[0], values
+
+    def _taken(self, keys: Sequence[Any]) -> Carried | None:
+        """Return what the sequences of several keys take up, one row each."""
+        none, table = np.iinfo(np.intp).max, self._keys.table
+        slots = [table.get(key, none) for key in keys] if self.key is not None else [0]
+        taken: dict[str, Array] = dict(self._learner.carry.take(np.array(slots, np.intp)) or {})
+        ahead = {place: self._live[key] for place, key in enumerate(keys) if key in self._live} if self._live else {}
+        for place, one in ahead.items():
+            for name, array in one.items():
+                if name not in taken:
+                    taken[name] = np.zeros((len(keys), *array.shape[1:]))
+                taken[name][place] = array[0]
+        return taken or None
+
+    def _ranked(self) -> Ranks:
+        """Return the windows that scores are ranks among."""
+        if self._windows is None:
+            self._windows = ordered(self._rank)
+        return self._windows

@@ -1,0 +1,303 @@
+"""What all estimators do: gather records, and learn micro-batch by micro-batch.
+
+An estimator is an `OnlineEM` with a memory for names. Nothing of the mathematics is here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from streamem.em import AnomalyRank, Observations, Posterior, Snapshot
+from streamem.em.growth import growable, grown
+from streamem.em.observations import Array
+from streamem.errors import ModelError, StreamemError
+from streamem.estimators.display import html_table
+from streamem.estimators.gathered import Gathered
+from streamem.estimators.named import Named
+from streamem.estimators.values import (
+    frame_columns,
+    frame_of,
+    in_order,
+    plain_rows,
+)
+from streamem.stream.checks import at_least
+
+__all__ = ["Learner"]
+
+KEPT = 1000
+"""Records kept at most for a feature that waits to join the model."""
+
+JOINING = 10
+"""Values a component that a new feature must have shown before it joins, and at least 50."""
+
+KEPT_RANKS = 4096
+"""Of a large batch so many records join the windows: the last."""
+
+
+class Learner(Named):
+    """Behaviour that every estimator shares; a class adds its constructor and its model."""
+
+    def _take(self, x: Mapping[Any, Any]) -> None:
+        """Learn from a record, or keep it until its micro-batch is full."""
+        names = self._gathered.names
+        try:
+            row: Sequence[float] = tuple(map(x.__getitem__, names))
+            total = float(sum(row))
+            # a sum that is finite has neither text in it, nor what is missing or infinite
+            even = total - total == 0.0 and (self._fixed or len(x) == self._width) and (self._real or self._fits(row))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            even = False
+        if not even or not row:
+            row = self._uneven(x)
+        gathered = self._gathered
+        if self.key is not None or self.time is not None:
+            key = self._key_of(x)
+            time = self._time_of(x, key)
+            gathered.put(row)
+            gathered.keys.append(key)
+            gathered.times.append(time)
+        else:
+            gathered.put(row)
+        if gathered.count >= self._full_at:
+            self._full()
+
+    def _fits(self, row: Sequence[float]) -> bool:
+        """Return whether the model can give rise to the numbers of a record."""
+        return not self._learner.model.wrong(np.array((row,), np.float64)).any()
+
+    def _full(self) -> None:
+        try:
+            self.flush()
+        except ModelError:
+            self._mend()
+            raise
+
+    def _mend(self) -> None:
+        """Forget gathered records that no parameters can explain; where there is none, the last."""
+        bad = [row for row in range(self._gathered.count) if not self._possible(row)]
+        if not bad:
+            self._gathered.take_back()
+            return
+        keep = np.setdiff1d(np.arange(self._gathered.count), bad)
+        values = self._gathered.values[keep]
+        old = self._gathered
+        made = Gathered(old.names, old.room)
+        made.keys = [old.keys[row] for row in keep] if old.keys else []
+        made.times = [old.times[row] for row in keep] if old.times else []
+        made.fill(values)
+        self._gathered = made
+        self._forget_ahead()
+
+    def _possible(self, row: int) -> bool:
+        """Return whether a gathered record has a finite log-likelihood."""
+        if self._learner.snapshot is None:
+            return True
+        values = self._gathered.values[row : row + 1, : self._columns]
+        try:
+            self._learner.model.posterior(self._learner.snapshot.parameters, Observations(values), None)
+        except ModelError:
+            return False
+        return True
+
+    def flush(self) -> None:
+        """Learn from the records that are gathered, without waiting for the rest of their micro-batch.
+
+        Raises
+        ------
+        ModelError
+            The start or the update degenerates. The estimator is as it was, its records still gathered.
+        """
+        gathered = self._gathered
+        if gathered.count:
+            self._learn(gathered.values, list(gathered.keys), np.array(gathered.times))
+            if self._gathered is gathered:
+                gathered.clear()
+            self._full_at = self._room()
+
+    def learn_many(self, X: Any) -> None:
+        """Learn from a frame as one micro-batch; records that are gathered are learned before it.
+
+        Parameters
+        ----------
+        X : frame
+            Of pandas, polars, or another library that narwhals knows. Features are taken by the names of its columns.
+
+        Raises
+        ------
+        DataError
+            A column that is no numbers, a value that the model cannot give rise to, none of the features, or a row
+            without a key or time. Nothing is learned.
+        ModelError
+            The update degenerates. The frame is not learned.
+        """
+        plain = self._plain and not self._gathered.count
+        values = plain_rows(X, self._names) if plain else None
+        if values is not None and len(values):
+            self._learn(values, [], np.empty(0))
+            self._full_at = self._room()
+            return
+        frame = frame_of(X)
+        if not len(frame):
+            return
+        present = frame.columns
+        if len(present) != self._width or present != list(self._names):
+            self._known(present)
+        values, keys, times = self._read_frame(frame, self._names)
+        if self._gathered.count:
+            names = self._names
+            self.flush()
+            if self._names != names:
+                values = frame_columns(frame, self._names)
+                values[np.isnan(values)] = self._empty
+        self._learn(values, keys, times)
+        self._full_at = self._room()
+
+    def _learn(self, values: Array, keys: list[Any], times: Array) -> None:
+        """Learn from records, columns as named, as one micro-batch; an exception leaves everything as it was."""
+        before, held = dict(self.__dict__), self._learner.held
+        try:
+            if self._learner.snapshot is None:
+                values = self._settle(values)
+            self._update(values, keys, times)
+        except StreamemError:
+            self.__dict__.update(before)
+            self._learner.held = held
+            raise
+
+    def _settle(self, values: Array) -> Array:
+        """Choose the features that the start is made from, where it comes with these records.
+
+        A feature that has been constant so far, or hardly there, cannot be started from; it joins when it varies.
+        Returns the records with the columns of the model first.
+        """
+        held = self._learner.held
+        names = self._names
+        rows = len(values) + sum(len(batch) for batch in held)
+        if self._fixed or rows < self._learner.warmup(len(names)):
+            return values
+        whole = np.concatenate([batch.values for batch in held] + [values])
+        usable, count = set(names), 0
+        while growable(self._learner.model) and len(usable) != count:
+            count = len(usable)
+            # fewer columns need fewer rows, in which still more may be constant
+            shown = varied(whole[: self._learner.warmup(count)])
+            usable &= {name for name, varies in zip(names, shown, strict=True) if varies}
+        usable = usable or set(names)
+        settled = (*in_order(usable), *in_order(set(names) - usable))
+        places = [names.index(name) for name in settled]
+        count = len(usable)
+        self._learner.held = [batch.with_values(batch.values[:, places[:count]]) for batch in held]
+        self._columns = count
+        self._named(settled)
+        return np.ascontiguousarray(values[:, places])
+
+    def _update(self, values: Array, keys: list[Any], times: Array) -> None:
+        learner = self._learner
+        columns = self._columns or values.shape[1]
+        part = values if columns == values.shape[1] else np.ascontiguousarray(values[:, :columns])
+        sequence = None
+        if self.key is not None:
+            self._batches += 1
+            sequence = self._keys.slots(pl.Series(keys, dtype=pl.Object), self._batches)
+        time = times if self.time is not None else None
+        rows = Observations.trusted(part, None, None, sequence, time, checked=True)
+        held = learner.held
+        told = learner.update(rows)
+        if learner.snapshot is None:
+            return
+        if self.key is not None:
+            learner.carry.forget(self._keys.leave(None))
+        self._rank_all(told, held, rows)
+        self._note(rows)
+        self._columns = columns
+        if columns < values.shape[1]:
+            self._wait(values)
+        self._begun_or_ahead()
+
+    def _note(self, rows: Observations) -> None:
+        """Take from learned rows what an estimator wants to know of them besides."""
+
+    def _begun_or_ahead(self) -> None:
+        """Note what the model's columns are, once that is known; what was worked out for predictions is outdated."""
+        if len(self._modelled) != self._columns:
+            self._begun(self._columns)
+        self._forget_ahead()
+
+    def _rank_all(self, told: list[Posterior], held: list[Observations], rows: Observations) -> None:
+        """Let the log-likelihoods of learned records join the windows that scores are ranks among."""
+        likelihood = told[0].log_likelihood if len(told) == 1 else Posterior.concatenate(told).log_likelihood
+        values = rows.values if len(told) == 1 else np.concatenate([*(batch.values for batch in held), rows.values])
+        self._rank.see(likelihood[-KEPT_RANKS:], np.isnan(values[-KEPT_RANKS:]))
+
+    def _wait(self, values: Array) -> None:
+        """Keep records for features that are not in the model yet, and let those join that have shown enough."""
+        kept = values if self._waiting is None else np.concatenate([self._waiting, values])
+        self._waiting = kept = kept[-KEPT:]
+        learner, columns, names = self._learner, self._columns, self._names
+        begun = learner.begun()
+        least = max(50, JOINING * learner.model.components)
+        enough = ((~np.isnan(kept)).sum(axis=0) >= least) & varied(kept)
+        joining = [place for place in range(columns, len(names)) if enough[place]]
+        if not joining:
+            return
+        order = [*range(columns), *joining]
+        rows = Observations.trusted(np.ascontiguousarray(kept[:, order]), checked=True)
+        parameters, averaged = (grown(learner.model, theta, rows) for theta in (begun.parameters, begun.averaged))
+        learner.snapshot = replace(begun, parameters=parameters, averaged=averaged)
+        rest = [place for place in range(columns, len(names)) if place not in joining]
+        self._waiting = np.ascontiguousarray(kept[:, order + rest]) if rest else None
+        self._rank = AnomalyRank(self.anomaly_window_records)  # likelihoods of more features are no longer comparable
+        self._columns = len(order)
+        self._named(tuple(names[place] for place in order + rest))
+
+    def sample(self, n: int = 1, *, seed: int | None = None, exposure: float = 1.0) -> list[dict[Any, float]]:
+        """Return `n` records drawn from the model; of states and trackers, one sequence of them.
+
+        Parameters
+        ----------
+        n : int
+        seed : int, optional
+            The estimator's own if left out: the same records then every time.
+        exposure : float
+            Of every record, where the family is one of counts: how many trials, or how long.
+
+        Raises
+        ------
+        ModelError
+            There is nothing to draw from yet.
+        """
+        self._learner.begun()
+        at_least("sample: n", n, 0)
+        values = self._drawn(n, np.random.default_rng(self.seed if seed is None else seed), exposure)
+        return [dict(zip(self._modelled, row, strict=True)) for row in values.tolist()]
+
+    def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:
+        """Return drawn rows, shape (n, D)."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """Return the settings as river shows them, and a table of what was learned."""
+        learner = self._learner
+        gathered = self._gathered.count + sum(len(batch) for batch in learner.held)
+        return str(super()._repr_html_()) + html_table(learner.snapshot, self._modelled, gathered)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What was learned so far, without gathered records; None before the start is made."""
+        return self._learner.snapshot
+
+    @property
+    def feature_names_in_(self) -> list[Any]:
+        """The features in the order of the columns of the model; empty before the start is made."""
+        return list(self._modelled)
+
+
+def varied(values: Array) -> Any:
+    """Return which columns have at least two different values, shape (D,)."""
+    low, high = np.full((2, values.shape[1]), np.nan)
+    some = (~np.isnan(values)).any(axis=0)
+    low[some], high[some] = np.nanmin(values[:, some], axis=0), np.nanmax(values[:, some], axis=0)
+    return low < high

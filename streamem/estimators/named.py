@@ -1,0 +1,314 @@
+"""What estimators know by name: settings, features, keys and times of records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from river import base
+
+from streamem.em import AnomalyRank, GrowingWindow, Observations, OnlineEM, Snapshot
+from streamem.em.growth import growable
+from streamem.em.model import Model
+from streamem.em.observations import Array
+from streamem.errors import ConfigError, DataError, tell
+from streamem.estimators.gathered import Gathered
+from streamem.estimators.strangeness import Ranks
+from streamem.estimators.values import (
+    MISSING,
+    Frame,
+    frame_columns,
+    frame_keys,
+    frame_times,
+    in_order,
+    number,
+    seconds,
+)
+from streamem.stream.checks import at_least
+from streamem.stream.keys import Keys
+
+__all__ = ["ALONE", "Named"]
+
+ALONE: Any = None
+"""The key of records without one."""
+
+
+class Named(base.Estimator):
+    """An `OnlineEM` whose columns have names, and the records that wait for it."""
+
+    batch_size: int
+    features: Sequence[Any] | None
+    key: Any
+    time: Any = None
+    max_keys: int | None
+    anomaly_window_records: int
+    seed: int
+    schedule: Any
+    warmup_records: int | None
+    _noted: ClassVar[tuple[str, ...]] = ()
+    """What an estimator notes besides, for JSON."""
+
+    def _begin(self, settings: Mapping[str, Any]) -> None:
+        """Keep the settings as river wants them, and begin with nothing learned.
+
+        Raises
+        ------
+        ConfigError
+            A setting that the model, the schedule or the learner refuses.
+        """
+        for name, value in settings.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+        for name, least in (("batch_size", 1), ("max_keys", 1), ("anomaly_window_records", 100)):
+            at_least(f"{type(self).__name__}: {name}", getattr(self, name), least)
+        if self.features is not None and (isinstance(self.features, str) or not list(self.features)):
+            found, do = repr(self.features), "write a list of names, or leave it out"
+            raise ConfigError(tell("features", found=found, wanted="names of features", do=do))
+        self._restart(self._model(), None)
+
+    def _model(self) -> Model:
+        """Return the model that the settings describe."""
+        raise NotImplementedError
+
+    def _restart(self, model: Model, start: Snapshot | None, names: Sequence[Any] = ()) -> None:
+        """Begin from a snapshot over the features `names`, or from nothing."""
+        self._learner = OnlineEM(
+            model,
+            schedule=GrowingWindow() if self.schedule is None else self.schedule,
+            warmup_records=self.warmup_records,
+            seed=self.seed,
+            start=start,
+        )
+        self._fixed = self.features is not None
+        self._keys = Keys(self.max_keys)
+        self._batches = 0
+        self._rank = AnomalyRank(self.anomaly_window_records)
+        self._waiting: Array | None = None
+        self._columns = 0
+        self._named(tuple(names or self.features or ()))
+        if start is not None:
+            self._begun(start.columns)
+
+    def _named(self, names: tuple[Any, ...], gathered: Gathered | None = None) -> None:
+        """Take `names` for the columns of records, those of the model first."""
+        self._gathered = Gathered(names, self.batch_size) if gathered is None else gathered
+        self._width = len(names) + (self.key is not None) + (self.time is not None)
+        self._modelled = names[: self._columns]
+        self._complete = np.packbits(np.zeros(self._columns, bool)).tobytes()
+        wrong = self._learner.model.wrong
+        columns = max(len(names), 1)
+        trial = np.full((1, columns), -1.5) if not self._fixed or names else np.empty((1, 0))
+        self._real = not wrong(trial).any()
+        self._empty = 0.0 if wrong(np.full_like(trial, np.nan)).any() else MISSING
+        self._full_at = self._room()
+        self._plain = bool(names) and self._real and self.key is None and self.time is None
+        self._forget_ahead()
+
+    def _room(self) -> int:
+        """Return how many records are gathered at once: those of a micro-batch, or what the warm-up still needs."""
+        learner = self._learner
+        if learner.snapshot is not None:
+            return self.batch_size
+        missing = learner.warmup(max(len(self._names), 1)) - sum(len(batch) for batch in learner.held)
+        return max(1, min(self.batch_size, missing))
+
+    def _begun(self, columns: int) -> None:
+        """Note that the model has so many columns: the first ones."""
+        self._columns = columns
+        self._named(self._gathered.names, self._gathered)
+
+    def _forget_ahead(self) -> None:
+        """Forget what was worked out for predictions; it follows from the rest."""
+        self._live: dict[Any, dict[str, Array]] = {}
+        self._followed = 0
+        self._windows: Ranks | None = None
+
+    @property
+    def _names(self) -> tuple[Any, ...]:
+        return self._gathered.names
+
+    @property
+    def _open(self) -> bool:
+        """Whether features may still join."""
+        return not self._fixed and (self._learner.snapshot is None or growable(self._learner.model))
+
+    def _known(self, present: Sequence[Any]) -> None:
+        """Make the names of new features columns of records.
+
+        Raises
+        ------
+        DataError
+            The features are settled and none of them is there, or a feature comes that the model cannot take up.
+        """
+        names = self._names
+        new = [] if self._fixed else in_order(set(present) - set(names) - {self.key, self.time})
+        if new and not self._open:
+            wanted = ", ".join(map(str, names))
+            do = f"leave it out: what a {self._learner.model.type} follows is settled once it has begun"
+            raise DataError(tell(f"feature {new[0]!r}", found="a new one", wanted=wanted, do=do))
+        if not new:
+            if not set(names) & set(present):
+                found = ", ".join(map(repr, present)) or "nothing"
+                do = "give at least one of them" if names else "give records of named numbers"
+                wanted = "one of " + ", ".join(map(repr, names)) if names else "features"
+                raise DataError(tell("the features of a record", found=found, wanted=wanted, do=do))
+            return
+        widened = self._gathered.widened((*names, *new), self._empty)
+        self._learner.held = [held_over(batch, len(names) + len(new), self._empty) for batch in self._learner.held]
+        if self._waiting is not None:
+            self._waiting = padded(self._waiting, len(names) + len(new))
+        live, followed, windows = self._live, self._followed, self._windows
+        self._named(widened.names, widened)
+        self._live, self._followed, self._windows = live, followed, windows
+
+    def _uneven(self, x: Any) -> Sequence[float]:
+        """Return the numbers of a record that is not just floats for all features; new features become known.
+
+        Raises
+        ------
+        DataError
+            It is no mapping, has none of the features, or a value that is no number or impossible.
+        """
+        if not isinstance(x, Mapping):
+            do = "write for example {'speed': 1.5}"
+            found = f"a {type(x).__name__}"
+            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
+        for name in x if not self._fixed else ():
+            if name not in (self.key, self.time):
+                self._checked(name, x[name])
+        for name in self._names if self._fixed else ():
+            self._checked(name, x.get(name))
+        self._known(list(x))
+        return [self._checked(name, x.get(name)) for name in self._names]
+
+    def _checked(self, name: Any, value: Any) -> float:
+        """Return one value of a record as a number that the model can give rise to."""
+        found = number(name, value)
+        if found != found:
+            return self._empty
+        if not self._real:
+            place = self._names.index(name) if self._fixed and name in self._names else 0
+            trial = np.full((1, len(self._names) if self._fixed else 1), self._empty)
+            trial[0, place] = found
+            if self._learner.model.wrong(trial)[0, place]:
+                do = "mend it, or leave the feature out of the record"
+                raise DataError(
+                    tell(f"feature {name!r}", found=f"{found:g}", wanted=self._learner.model.support, do=do)
+                )
+        return found
+
+    def _key_of(self, x: Mapping[Any, Any]) -> Any:
+        if self.key is None:
+            return ALONE
+        key = x.get(self.key)
+        if key is None:
+            found = ", ".join(map(repr, x)) or "nothing"
+            raise DataError(tell(f"key {self.key!r}", found=found, wanted="it among them", do="give the record a key"))
+        try:
+            hash(key)
+        except TypeError as error:
+            found = repr(key)[:60]
+            raise DataError(tell(f"key {self.key!r}", found=found, wanted="text or a number", do="mend it")) from error
+        return key
+
+    def _time_of(self, x: Mapping[Any, Any], key: Any) -> float:
+        """Return the time of a record, 0 where none is told.
+
+        Raises
+        ------
+        DataError
+            It has none, or one before that of the record before it.
+        """
+        if self.time is None:
+            return 0.0
+        if self.time not in x:
+            found = ", ".join(map(repr, x)) or "nothing"
+            raise DataError(
+                tell(f"time {self.time!r}", found=found, wanted="it among them", do="give the record a time")
+            )
+        time = seconds(self.time, x[self.time])
+        latest = self._latest(key)
+        if time < latest:
+            found, wanted = f"{latest - time:g} s before the record before it", "times that do not go back within a key"
+            raise DataError(tell(f"time {self.time!r}", found=found, wanted=wanted, do="leave the record out"))
+        return time
+
+    def _latest(self, key: Any) -> float:
+        """Return the time of the last record of a key, -inf where there is none."""
+        gathered = self._gathered
+        if self.key is None and gathered.times:
+            return gathered.times[-1]
+        for place in range(len(gathered.times) - 1, -1, -1) if gathered.times else ():
+            if gathered.keys[place] == key:
+                return gathered.times[place]
+        held = self._learner.held
+        if held:
+            return self._latest_held(key)
+        arrays = self._learner.carry.arrays
+        slot = self._keys.table.get(key) if self.key is not None else 0
+        if slot is None or not arrays or slot >= len(arrays["known"]) or not arrays["known"][slot]:
+            return -np.inf
+        return float(arrays["time"][slot])
+
+    def _latest_held(self, key: Any) -> float:
+        slot = self._keys.table.get(key) if self.key is not None else 0
+        for batch in reversed(self._learner.held):
+            mine = np.ones(len(batch), bool) if batch.sequence is None else batch.sequence == slot
+            if batch.time is not None and mine.any():
+                return float(batch.time[mine][-1])
+        return -np.inf
+
+    def _observed(self, x: Any) -> tuple[Array, bytes]:
+        """Return the numbers of a record for the columns of the model, shape (D,), and the pattern of missing ones.
+
+        Raises
+        ------
+        DataError
+            As in learning, but for a record without any known feature: nothing is known of it then.
+        """
+        try:
+            names = self._modelled
+            total = float(sum(map(x.__getitem__, names)))  # which text has none of
+            if total - total == 0.0 and names:
+                values = np.fromiter(map(x.__getitem__, names), np.float64, len(names))
+                if self._real or not self._learner.model.wrong(values[None]).any():
+                    return values, self._complete
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            pass
+        if not isinstance(x, Mapping):
+            do = "write for example {'speed': 1.5}"
+            found = f"a {type(x).__name__}"
+            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
+        for name in x if not self._fixed else ():
+            if name not in (self.key, self.time):
+                self._checked(name, x[name])
+        if self._fixed and not any(name in x for name in self._names):
+            self._known(list(x))  # which says what is wrong
+        values = np.array([self._checked(name, x.get(name)) for name in self._modelled])
+        return values, np.packbits(np.isnan(values)).tobytes()
+
+    def _read_frame(self, frame: Frame, names: Sequence[Any]) -> tuple[Array, list[Any], Array]:
+        """Return the numbers of a frame, its keys and its times, checked."""
+        values = frame_columns(frame, names)
+        if self._empty == 0.0:
+            values[np.isnan(values)] = 0.0
+        if not self._real and len(names):
+            wrong = self._learner.model.wrong(values)
+            if wrong.any():
+                row, column = np.argwhere(wrong)[0]
+                place, found = f"column {names[column]!r}, row {row}", f"{values[row, column]:g}"
+                raise DataError(tell(place, found=found, wanted=self._learner.model.support, do="mend it"))
+        keys = frame_keys(frame, self.key) if self.key is not None else []
+        times = frame_times(frame, self.time) if self.time is not None else np.empty(0)
+        return values, keys, times
+
+
+def padded(values: Array, columns: int, empty: float = MISSING) -> Array:
+    """Return rows with so many columns, the new ones empty."""
+    wide = np.full((len(values), columns), empty)
+    wide[:, : values.shape[1]] = values
+    return wide
+
+
+def held_over(batch: Observations, columns: int, empty: float) -> Observations:
+    """Return held rows with so many columns."""
+    return batch.with_values(padded(batch.values, columns, empty))

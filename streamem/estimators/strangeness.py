@@ -1,0 +1,71 @@
+"""How strange a record is, in [0, 1]: its rank among the records learned before it, and beyond them how far.
+
+The rank is that of `streamem.em.AnomalyRank`, so a score has no units, and records with missing values are compared
+with their like. Whatever is less likely than all of them would be 1; how far beyond they are tells these apart.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+
+import numpy as np
+
+from streamem.em import AnomalyRank
+from streamem.em.anomaly import LEAST
+from streamem.em.observations import Array, Flags
+
+__all__ = ["UNKNOWN", "Ranks", "scores", "strangeness"]
+
+UNKNOWN = 0.0
+"""The score while fewer than 100 records with the same missing values were learned: as river's HalfSpaceTrees say it.
+
+Its filters rely on that: they keep what is scored higher than usual from being learned.
+"""
+
+Ranks = dict[bytes, list[float]]
+"""The log-likelihoods of the windows, sorted, by the pattern of missing values."""
+
+
+def ordered(rank: AnomalyRank) -> Ranks:
+    """Return the windows of log-likelihoods, sorted."""
+    return {pattern: np.sort(window).tolist() for pattern, window in rank.windows.items() if len(window) >= LEAST}
+
+
+def strangeness(windows: Mapping[bytes, list[float]], pattern: bytes, log_likelihood: float) -> float:
+    """Return the score of one record.
+
+    Examples
+    --------
+    >>> windows = {b"": [float(n) for n in range(-100, 0)]}
+    >>> strangeness(windows, b"", 1.0), round(strangeness(windows, b"", -50.0), 2)
+    (0.0, 0.49)
+    >>> strangeness(windows, b"", -101.0) < strangeness(windows, b"", -102.0) < 1.0
+    True
+    """
+    if log_likelihood - log_likelihood != 0.0:
+        return 1.0  # too far from everything to tell how far
+    window = windows.get(pattern)
+    if window is None:
+        return UNKNOWN
+    count = len(window)
+    below = window[0] - log_likelihood
+    if below > 0.0:
+        return (count + below / (1.0 + below)) / (count + 1.0)
+    likelier = count - 0.5 * (bisect_left(window, log_likelihood) + bisect_right(window, log_likelihood))
+    return likelier / (count + 1.0)
+
+
+def scores(rank: AnomalyRank, log_likelihood: Array, missing: Flags) -> Array:
+    """Return the scores of many records, shape (N,); `missing` (N, D) tells which of their values are."""
+    out = np.full(len(log_likelihood), UNKNOWN)
+    patterns, which = np.unique(np.packbits(missing, axis=1), axis=0, return_inverse=True)
+    for index, pattern in enumerate(patterns):
+        window = rank.windows.get(pattern.tobytes())
+        if window is None or len(window) < LEAST:
+            continue
+        rows, window = np.flatnonzero(which.ravel() == index), np.sort(window)
+        mine, count = log_likelihood[rows], len(window)
+        low, high = np.searchsorted(window, mine, "left"), np.searchsorted(window, mine, "right")
+        below = np.maximum(window[0] - mine, 0.0)
+        likelier = np.where(below > 0.0, count + below / (1.0 + below), count - 0.5 * (low + high))
+        out[rows] = likelier / (count + 1.0)
+    return out
