@@ -106,9 +106,14 @@ def test_the_pipeline_in_the_readme_is_the_example():
 
 def test_the_python_in_the_readme_runs(capsys):
     shown = [block for language, block in BLOCKS if language == "python"]
-    assert len(shown) == 1
-    exec(compile(shown[0], "README.md", "exec"), {})
-    assert "'in_use': 3" in capsys.readouterr().out
+    assert len(shown) == 2
+    for block in shown:
+        exec(compile(block, "README.md", "exec"), {})
+    river, plain = capsys.readouterr().out.rsplit("\n{", 1)
+    assert "[ 5.  5.]" in river
+    assert "[0.02 0.98]" in river
+    assert float(river.split()[-1]) > 0.99
+    assert "'in_use': 3" in plain
 
 
 def test_every_file_that_the_readme_links_to_is_there():
