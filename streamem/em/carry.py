@@ -12,8 +12,12 @@ import numpy as np
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array, Labels, Observations
 from streamem.em.posterior import Posterior
+from streamem.errors import DataError, tell
 
 __all__ = ["Carry"]
+
+FREE_SLOTS, GAPS = 1_000_000, 100
+"""Slots that any sequence may have, and how many more for each sequence that there is."""
 
 
 @dataclass(eq=False)
@@ -48,19 +52,30 @@ class Carry:
         taken["known"] = np.where(inside, taken["known"], 0.0)
         return taken
 
+    def check(self, observations: Observations) -> None:
+        """Refuse numbers of sequences that would need far more slots than there are sequences, with a DataError."""
+        if observations.sequence is None or not len(observations):
+            return
+        largest = int(observations.segments().sequence[-1])
+        if largest >= FREE_SLOTS + GAPS * (len(self) + len(observations)):
+            wanted, do = "sequences numbered from 0 on", "number them as they come: each has a slot by its number"
+            raise DataError(tell("sequence", found=f"the number {largest}", wanted=wanted, do=do))
+
     def put(self, sequence: Labels, carried: Carried | None) -> None:
         """Keep what these sequences leave."""
         if carried is None or not len(sequence):
             return
         slots = int(sequence.max()) + 1
+        arrays = dict(self.arrays)
         for name, rows in carried.items():
-            array = self.arrays.get(name)
+            array = arrays.get(name)
             if array is None or slots > len(array):
-                grown = np.zeros((max(slots, 2 * len(self)), *rows.shape[1:]))
+                arrays[name] = np.zeros((max(slots, 2 * len(self)), *rows.shape[1:]))
                 if array is not None:
-                    grown[: len(array)] = array
-                self.arrays[name] = array = grown
-            array[sequence] = rows
+                    arrays[name][: len(array)] = array
+        self.arrays = arrays
+        for name, rows in carried.items():
+            arrays[name][sequence] = rows
 
     def forget(self, sequence: Labels) -> None:
         """Let these sequences begin anew when they come again."""

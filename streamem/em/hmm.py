@@ -127,6 +127,7 @@ class HMM(Declaration):
 
     sequential = True
     averaging_power = 3.0
+    gated = False
     timed = False
     combinable = ""
 

@@ -115,6 +115,11 @@ class Kalman(Declaration):
     combinable = ""
 
     @property
+    def gated(self) -> bool:
+        """Whether outliers are not used."""
+        return self.gate_sigma is not None
+
+    @property
     def tells(self) -> Mapping[str, Kind]:
         """The columns of its posteriors."""
         return tells(gated=self.gate_sigma is not None, ahead=self.horizon_seconds > 0.0)

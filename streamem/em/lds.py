@@ -165,6 +165,11 @@ class LDS(Declaration):
     support = "a finite number"
 
     @property
+    def gated(self) -> bool:
+        """Whether outliers are not used."""
+        return self.gate_sigma is not None
+
+    @property
     def tells(self) -> Mapping[str, Kind]:
         """The columns of its posteriors."""
         return tells(gated=self.gate_sigma is not None, ahead=self.horizon_steps > 0)

@@ -81,6 +81,7 @@ class Mixture(Declaration):
     carries = False
     sequential = False
     averaging_power = 3.0
+    gated = False
     timed = False
     combinable = ""
 

@@ -86,6 +86,10 @@ class Model(Protocol):
         """Whether the order of rows means anything."""
 
     @property
+    def gated(self) -> bool:
+        """Whether it leaves values out that are too far from their prediction."""
+
+    @property
     def timed(self) -> bool:
         """Whether it needs the time of every row."""
 

@@ -74,7 +74,7 @@ class OnlineEM(Declaration):
     ------
     ConfigError
         A model, schedule, inertia or start that is none, a start of another model, a number beyond its limits; or
-        `certified`, but the promise does not hold for sampled inertia or with a prior.
+        `certified`, but the promise does not hold for sampled inertia, with a prior or a gate.
 
     Attributes
     ----------
@@ -117,11 +117,13 @@ class OnlineEM(Declaration):
         if self.start is not None:
             check_start(self.start, self.model)
         self.snapshot = self.start
-        exact = isinstance(self.inertia, ExactInertia) and self.model.prior_records == 0.0
-        if self.certified and not exact:
-            found = "a prior" if self.model.prior_records else "sampled inertia"
-            wanted = "exact inertia and prior_records: 0"
-            raise ConfigError(tell("certificate", found=found, wanted=wanted, do="leave one of them out"))
+        for broken, found, wanted in (
+            (not isinstance(self.inertia, ExactInertia), "sampled inertia", "exact inertia"),
+            (self.model.prior_records != 0.0, "a prior", "prior_records: 0"),
+            (self.model.gated, "a gate, which takes values out", "no gate_sigma"),
+        ):
+            if self.certified and broken:
+                raise ConfigError(tell("certificate", found=found, wanted=wanted, do="leave one of them out"))
 
     @property
     def holding(self) -> bool:
@@ -146,8 +148,9 @@ class OnlineEM(Declaration):
             return self.warm_up(observations)
         sequence = observations.segments().sequence
         carried = self.carry.take(sequence)
-        self.snapshot, found = self.step(self.snapshot, observations, carried)
+        snapshot, found = self.step(self.snapshot, observations, carried)
         self.carry.put(sequence, found.carried)
+        self.snapshot = snapshot
         return [found.posterior]
 
     def posterior(self, observations: Observations) -> Posterior:
@@ -199,6 +202,8 @@ class OnlineEM(Declaration):
         """Refuse rows that cannot be those of the model, with a DataError; see `model.check_rows`."""
         columns = self.held[0].values.shape[1] if self.held else None
         check_rows(self.model, observations, columns if self.snapshot is None else self.snapshot.columns)
+        if self.model.carries:
+            self.carry.check(observations)
 
     def begun(self) -> Snapshot:
         """Return what was learned. Raises ModelError where there is nothing yet."""

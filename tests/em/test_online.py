@@ -1,5 +1,7 @@
 """The driver: the warm-up, what an update leaves alone, what it counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from streamem.em import (
 )
 from streamem.em.certificate import Certificate, certify
 from streamem.em.online import default_warmup
-from streamem.errors import ConfigError, ModelError, SnapshotError
+from streamem.errors import ConfigError, DataError, ModelError, SnapshotError
 from tests import naive
 
 
@@ -280,15 +282,32 @@ def test_an_update_in_which_a_floor_acts_is_not_judged():
 
 
 @pytest.mark.parametrize(
-    ("settings", "found"),
+    ("settings", "words"),
     [
-        ({"inertia": SampledInertia(samples=50)}, "sampled inertia"),
-        ({"model": Mixture(components=2, prior_records=1.0)}, "a prior"),
+        ({"inertia": SampledInertia(samples=50)}, "found sampled inertia; wanted exact inertia"),
+        ({"model": Mixture(components=2, prior_records=1.0)}, "found a prior; wanted prior_records: 0"),
+        ({"model": Kalman(gate_sigma=5.0)}, "found a gate, which takes values out; wanted no gate_sigma"),
+        ({"model": LDS(state_size=1, gate_sigma=5.0)}, "found a gate, which takes values out; wanted no gate_sigma"),
     ],
 )
-def test_what_the_promise_does_not_hold_for_cannot_be_certified(settings, found):
-    with pytest.raises(ConfigError, match=f"certificate: found {found}; wanted exact inertia and prior_records: 0"):
+def test_what_the_promise_does_not_hold_for_cannot_be_certified(settings, words):
+    with pytest.raises(ConfigError, match=f"certificate: {words}"):
         learner(certified=True, **settings)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_sequence_numbered_far_beyond_all_others_is_refused_and_nothing_is_learned(begun):
+    one = OnlineEM(HMM(states=2), warmup_records=200)
+    if begun:
+        one.update(rows(400))
+    before, carry = one.snapshot, {name: array.copy() for name, array in one.carry.arrays.items()}
+    with pytest.raises(
+        DataError, match="sequence: found the number 1000000000000; wanted sequences numbered"
+    ):
+        one.update(replace(rows(300), sequence=np.full(300, 10**12)))
+    assert one.snapshot is before
+    assert all(np.array_equal(array, one.carry.arrays[name]) for name, array in carry.items())
+    one.update(replace(rows(300), sequence=np.full(300, 900_000)))
 
 
 @pytest.mark.parametrize("wrong", [3, {"slack": 0.0}, {"slack": "a", "updates": 1, "violations": 0}])
