@@ -181,6 +181,8 @@ def summarise(summary: Summary, again: str, *, resumable: bool) -> None:
     table.add_row("time", f"{summary.seconds:.1f} s, {stand.records / seconds:,.0f} records/s")
     for who, count in stand.rejected.items():
         table.add_row("bad records", f"{count:,} refused by {who}")
+    for who, count in stand.dropped.items():
+        table.add_row("late records", f"{count:,} dropped by {who}")
     for name, snapshot in stand.snapshots.items():
         table.add_row(name, learner(snapshot))
         if name in stand.drifts:

@@ -27,6 +27,8 @@ class Progress:
         The learners by name, as far as they have begun; mean log-likelihood and components in use are in them.
     drifts : mapping of str to int
         Of the learners that watch for them, how many there were, over the whole life.
+    dropped : mapping of str to int
+        Late records that were left out, by the operator, over the whole life.
     """
 
     records: int
@@ -36,6 +38,7 @@ class Progress:
     done: float | None
     snapshots: Mapping[str, Snapshot]
     drifts: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from streamem.stream.checks import columns_exist
 from streamem.stream.disk import UnsyncedDisk
 from streamem.stream.home import Home
 from streamem.stream.operators.learn import LearnStep
+from streamem.stream.operators.order import OrderStep
 from streamem.stream.outputs import Output, ends_one, posterior_columns
 from streamem.stream.progress import Progress
 from streamem.stream.protocol import LedgerWriter, Resume, Step, Transaction, Writer
@@ -330,6 +331,9 @@ class Run:
             done=self.reader.done,
             snapshots={name: step.snapshot for name, step in self.learners.items() if step.snapshot is not None},
             drifts={name: step.drifts for name, step in self.learners.items() if step.drifts is not None},
+            dropped={
+                name: step.dropped for name, step in self.steps.items() if isinstance(step, OrderStep) and step.dropped
+            },
         )
 
 

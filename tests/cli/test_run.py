@@ -51,6 +51,19 @@ def test_a_limit_ends_a_run_and_the_next_goes_on(streamem, workplace):
     assert len(lines(workplace / "out/freeway/posteriors.ndjson")) == 2380
 
 
+def test_late_records_that_are_dropped_are_counted_in_the_summary(streamem, workplace):
+    late = workplace / "late.csv"
+    late.write_text("t,x\n" + "".join(f"{n - 5 * (n % 9 == 8)},{n % 7}\n" for n in range(100)))
+    (workplace / "late.yaml").write_text(
+        "time: t\nsource: {type: files, paths: [late.csv]}\n"
+        "operators: [{type: order, name: sorted, policy: drop}]\n"
+        "outputs: [{what: posteriors, sink: {type: files, path: out.ndjson}}]\n"
+    )
+    result = streamem("run", "late.yaml")
+    assert "11 dropped by sorted" in result.err
+    assert len(lines(workplace / "out.ndjson")) == 89
+
+
 def test_quiet_says_nothing(streamem, workplace):
     result = streamem("run", FREEWAY, "--quiet")
     assert (result.code, result.out, result.err) == (0, "", "")

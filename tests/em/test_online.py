@@ -301,9 +301,7 @@ def test_a_sequence_numbered_far_beyond_all_others_is_refused_and_nothing_is_lea
     if begun:
         one.update(rows(400))
     before, carry = one.snapshot, {name: array.copy() for name, array in one.carry.arrays.items()}
-    with pytest.raises(
-        DataError, match="sequence: found the number 1000000000000; wanted sequences numbered"
-    ):
+    with pytest.raises(DataError, match="sequence: found the number 1000000000000; wanted sequences numbered"):
         one.update(replace(rows(300), sequence=np.full(300, 10**12)))
     assert one.snapshot is before
     assert all(np.array_equal(array, one.carry.arrays[name]) for name, array in carry.items())

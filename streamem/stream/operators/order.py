@@ -18,7 +18,7 @@ from streamem.stream.operators.lag import check_key, keyed, reject_keyless
 from streamem.stream.protocol import Columns, State
 from streamem.stream.times import seconds, time_types
 
-__all__ = ["Order"]
+__all__ = ["Order", "OrderStep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Order:
         """None: a time need not be a number."""
         return frozenset()
 
-    def open(self, schema: pl.Schema, columns: Columns) -> "_OrderStep":
+    def open(self, schema: pl.Schema, columns: Columns) -> "OrderStep":
         """Return the running operator. Raises ConfigError without a time column, and for settings that do not fit."""
         if (self.policy == "reorder") != (self.reorder_ms is not None):
             found = f"policy {self.policy} {'without' if self.reorder_ms is None else 'with'} reorder_ms"
@@ -75,10 +75,10 @@ class Order:
         if not time_types(schema[columns.time]):
             found = f"{columns.time!r} of type {schema[columns.time]}"
             raise ConfigError(tell(place, found=found, wanted="ISO 8601 text, a time or a number", do="name another"))
-        return _OrderStep(self, schema, columns, columns.time)
+        return OrderStep(self, schema, columns, columns.time)
 
 
-class _OrderStep:
+class OrderStep:
     """Compares every record with the newest of its key, after what waits has been put in order."""
 
     holding = False
