@@ -94,12 +94,14 @@ class OrderStep:
         self._waiting = None if order.reorder_ms is None else _Waiting(schema, order.reorder_ms * 1e-3)
 
     def process(self, batch: Batch) -> list[Batch]:
+        """Return the batch without late records, or what no longer waits, in order."""
         batch, times = self._readable(batch)
         if self._waiting is None:
             return [self._forward(batch, times)]
         return [self._forward(part, its_times) for part, its_times in self._waiting.turn(batch, times)]
 
     def finish(self) -> list[Batch]:
+        """Return what still waits."""
         last = [] if self._waiting is None else self._waiting.release()
         return [self._forward(batch, times) for batch, times in last]
 
@@ -152,6 +154,7 @@ class OrderStep:
             self._newest = np.concatenate([self._newest, np.full(max(slots, 2 * there) - there, -np.inf)])
 
     def state(self) -> State:
+        """Return the newest time of every key, the count, and what waits."""
         known = State() if self._columns.key is None else self._keys.state()
         waiting = State() if self._waiting is None else self._waiting.state()
         slots = known.arrays.get("slots", np.arange(len(self._newest)))
@@ -160,6 +163,7 @@ class OrderStep:
         return State(values, {**known.arrays, **waiting.arrays, **newest}, {**known.blobs, **waiting.blobs})
 
     def restore(self, state: State) -> None:
+        """Go on from `state`."""
         slots = np.arange(len(state.arrays["newest"]))
         if self._columns.key is not None:
             self._keys.restore(state)
