@@ -53,8 +53,9 @@ class _Log(logging.Handler):
         self.recent = Recent()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of a record."""
-        self.recent.add(record.getMessage().partition(" (backoff")[0])
+        """Take note of a record; that its own loop was slow for once says nothing of the brokers."""
+        if record.name != "kafka.net.selector":
+            self.recent.add(record.getMessage().partition(" (backoff")[0])
 
 
 def _listen() -> Recent:
