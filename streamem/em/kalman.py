@@ -30,7 +30,7 @@ from streamem.em.state_space import (
     refused,
     tells,
     told,
-    wanting,
+    unfit,
 )
 from streamem.em.tracker import TrackerParameters, TrackerStatistics, guessed, likeliest_noise, tracker_from
 from streamem.errors import ConfigError, ModelError, tell
@@ -355,9 +355,9 @@ class Kalman(Declaration):
         """
         moved = self.moved(np.ones(1))
         theta = tracker_from(arrays, len(moved.ranks), len(moved.observed))
-        wanted = wanting(theta.observation_covariance, sure=True, diagonal=self.observation_covariance == "diagonal")
-        if wanted:
-            raise refused("kalman", "another observation_covariance", wanted)
+        diagonal = self.observation_covariance == "diagonal"
+        if wrong := unfit(theta.observation_covariance, sure=True, diagonal=diagonal):
+            raise refused("kalman", f"observation_covariance: {wrong[0]}", wrong[1])
         return theta
 
     def summary(self, parameters: TrackerParameters) -> list[dict[str, Any]]:

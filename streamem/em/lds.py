@@ -32,7 +32,7 @@ from streamem.em.state_space import (
     refused,
     tells,
     told,
-    wanting,
+    unfit,
 )
 from streamem.errors import ConfigError, ModelError, tell
 
@@ -52,7 +52,7 @@ GIVEN: dict[Part, str] = {
 """The setting of each part."""
 
 SURE: dict[Part, set[Part]] = {"R": {"R"}, "Q": {"A", "Q"}, "V1": {"m1", "V1"}}
-"""Covariances that must be positive definite, and by which learned parts; R always."""
+"""The covariances, and which learned parts need them positive definite; R always is, the others semi-definite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,8 @@ class LDS(Declaration):
     Raises
     ------
     ConfigError
-        The size of the state is not known, shapes do not fit, or a covariance is not positive definite.
+        The size of the state is not known, shapes do not fit, or a covariance is none: asymmetric, indefinite, or
+        singular where what is learned needs its inverse.
 
     Examples
     --------
@@ -133,10 +134,8 @@ class LDS(Declaration):
             if len(rows) != shape[0] or (len(shape) == 2 and lengths != {shape[1]}):
                 found, wanted = f"{len(rows)} rows of {sorted(lengths)} numbers", f"the shape {shape}"
                 raise ConfigError(tell(f"lds: {GIVEN[part]}", found=found, wanted=wanted, do="correct it"))
-            needed = part == "R" or bool(SURE.get(part, set()) & self.learned)
-            wanted = wanting(np.array(rows, float), sure=needed, diagonal=part in self.diagonal)
-            if wanted:
-                raise ConfigError(tell(f"lds: {GIVEN[part]}", found="another", wanted=wanted, do="correct it"))
+            if wrong := self.unfit(part, np.array(rows, float)):
+                raise ConfigError(tell(f"lds: {GIVEN[part]}", found=wrong[0], wanted=wrong[1], do="correct it"))
 
     @property
     def states(self) -> int:
@@ -149,6 +148,12 @@ class LDS(Declaration):
     def learned(self) -> frozenset[Part]:
         """Which parts are learned."""
         return frozenset(self.learn or [part for part, name in GIVEN.items() if not getattr(self, name)])
+
+    def unfit(self, part: Part, matrix: Array) -> tuple[str, str] | None:
+        """Return what a part has, and must not, and what it must be; None if it can be this part."""
+        if part not in SURE:
+            return None
+        return unfit(matrix, sure=part == "R" or bool(SURE[part] & self.learned), diagonal=part in self.diagonal)
 
     @property
     def combinable(self) -> str:
@@ -429,11 +434,9 @@ class LDS(Declaration):
             They are not parameters of this model.
         """
         theta = lds_from(arrays, self.states)
-        for part, by in SURE.items():
-            needed = part == "R" or bool(by & self.learned)
-            wanted = wanting(getattr(theta, GIVEN[part]), sure=needed, diagonal=part in self.diagonal)
-            if wanted:
-                raise refused("lds", f"another {GIVEN[part]}", wanted)
+        for part in SURE:
+            if wrong := self.unfit(part, getattr(theta, GIVEN[part])):
+                raise refused("lds", f"{GIVEN[part]}: {wrong[0]}", wrong[1])
         return theta
 
     def summary(self, parameters: LDSParameters) -> list[dict[str, Any]]:

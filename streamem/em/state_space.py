@@ -34,16 +34,18 @@ __all__ = [
     "floors",
     "forward",
     "gates",
-    "positive_definite",
     "refused",
     "tells",
     "told",
     "typical",
-    "wanting",
+    "unfit",
 ]
 
 FLOOR = 1e-9
 """No eigenvalue of a learned covariance, in units of its scale, falls below this."""
+
+ROUNDED = 1e-9
+"""What is written in decimals may miss symmetry, and a singular covariance zero, by so much in units of its rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,20 +337,51 @@ def divergence(old: Array, new: Array) -> float:
     return 0.5 * float(np.trace(ratio) - np.linalg.slogdet(ratio)[1] - len(old))
 
 
-def positive_definite(matrix: Array) -> bool:
-    """Return whether a matrix is symmetric and positive definite; units may differ between its rows."""
-    diagonal = np.diagonal(matrix)
-    if not (np.isfinite(matrix).all() and (diagonal > 0.0).all()):
-        return False
-    unit = matrix / np.sqrt(np.outer(diagonal, diagonal))
-    return bool(np.abs(unit - unit.T).max() < 1e-9 and np.linalg.eigvalsh(unit)[0] > 0.0)
+def unfit(covariance: Array, *, sure: bool, diagonal: bool = False) -> tuple[str, str] | None:
+    """Return what a covariance has, and must not, and what it must be; None if it is one.
+
+    Units may differ between its rows. Singular ones are covariances too: those of noise that moves a part of the state.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n, n)
+    sure : bool
+        Whether it must be positive definite.
+    diagonal : bool
+        Whether it must be diagonal.
+
+    Examples
+    --------
+    >>> unfit(np.array([[1.0, 2.0], [2.0, 1.0]]), sure=False)
+    ('the smallest eigenvalue -1', 'a symmetric, positive semi-definite matrix')
+    >>> unfit(np.array([[1.0, 0.2], [0.3, 1.0]]), sure=False)[0]
+    'asymmetric: [0, 1] is 0.2 and [1, 0] is 0.3'
+    >>> unfit(np.ones((2, 2)), sure=False)
+    """
+    wanted = f"a symmetric, positive {'definite' if sure else 'semi-definite'} matrix"
+    if not (finite := np.isfinite(covariance)).all():
+        i, j = np.argwhere(~finite)[0]
+        return f"[{i}, {j}] is {covariance[i, j]:g}", wanted
+    aside = covariance - np.diag(np.diagonal(covariance))
+    if diagonal and aside.any():
+        i, j = np.argwhere(aside)[0]
+        return f"[{i}, {j}] is {covariance[i, j]:g}", "a diagonal matrix, as it is held"
+    unit = in_units(covariance)
+    apart = np.abs(unit - unit.T)
+    if apart.max() > ROUNDED:
+        i, j = np.unravel_index(apart.argmax(), apart.shape)
+        return f"asymmetric: [{i}, {j}] is {covariance[i, j]:g} and [{j}, {i}] is {covariance[j, i]:g}", wanted
+    smallest = np.linalg.eigvalsh(unit)[0]
+    if smallest > 0.0 or (not sure and smallest > -ROUNDED):
+        return None
+    return f"the smallest eigenvalue {np.linalg.eigvalsh(covariance)[0]:.3g}", wanted
 
 
-def wanting(matrix: Array, *, sure: bool, diagonal: bool) -> str:
-    """Return what a covariance must be and is not; empty if it is."""
-    if diagonal and (matrix != np.diag(np.diagonal(matrix))).any():
-        return "a diagonal matrix, as it is held"
-    return "a symmetric, positive definite matrix" if sure and not positive_definite(matrix) else ""
+def in_units(covariance: Array) -> Array:
+    """Return the covariance in the units of its own rows: 1 on its diagonal, where that is positive."""
+    diagonal = np.diagonal(covariance)
+    deviation = np.sqrt(np.where(diagonal > 0.0, diagonal, np.abs(covariance).max() or 1.0))
+    return np.asarray(covariance / deviation / deviation[:, None])
 
 
 def refused(model: str, found: str, wanted: str) -> SnapshotError:

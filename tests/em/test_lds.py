@@ -1,5 +1,6 @@
 """Linear dynamical systems against the joint normal distribution of a few steps, statsmodels and pykalman."""
 
+import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from streamem.em import Carry, Constant, Observations, OnlineEM
+from streamem.em import Carry, Constant, Observations, OnlineEM, Snapshot
 from streamem.em.combine import average
 from streamem.em.lds import LDS
 from streamem.em.linear import LDSParameters
@@ -592,6 +593,38 @@ def test_floors_hold_and_are_reported():
 def test_matrices_that_do_not_fit_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         LDS(**settings)
+
+
+@pytest.mark.parametrize("name", ["transition_covariance", "observation_covariance", "initial_covariance"])
+@pytest.mark.parametrize(
+    ("matrix", "found"),
+    [
+        (((1.0, 2.0), (2.0, 1.0)), "the smallest eigenvalue -1;"),
+        (((1.0, 0.0), (0.0, -1.0)), "the smallest eigenvalue -1;"),
+        (((0.0, 1.0), (1.0, 1.0)), "the smallest eigenvalue -0.618;"),
+        (((1.0, 0.2), (0.3, 1.0)), "asymmetric: [0, 1] is 0.2 and [1, 0] is 0.3;"),
+        (((1.0, 0.4), (0.9, -0.1)), "asymmetric: [0, 1] is 0.4 and [1, 0] is 0.9;"),
+    ],
+)
+def test_what_is_no_covariance_is_refused_even_where_nothing_that_needs_it_is_learned(name, matrix, found):
+    given = {"transition": IDENTITY, "observation": IDENTITY, "transition_covariance": IDENTITY, "learn": ("m1",)}
+    given |= {"observation_covariance": IDENTITY, "initial_covariance": IDENTITY}
+    with pytest.raises(ConfigError, match=re.escape(f"lds: {name}: found {found} wanted a symmetric, positive ")):
+        LDS(**given | {name: matrix})
+
+
+def test_a_singular_covariance_is_refused_only_where_its_inverse_is_needed():
+    velocity = {"transition": ((1.0, 0.1), (0.0, 1.0)), "observation": ((1.0, 0.0),)}
+    for Q in (((0.000025, 0.0005), (0.0005, 0.01)), ((0.0, 0.0), (0.0, 0.0)), ((0.0, 0.0), (0.0, 1e-12))):
+        model = LDS(**velocity, transition_covariance=Q)
+        learner = OnlineEM(model, warmup_records=100)
+        rng = np.random.default_rng(0)
+        for _ in range(4):
+            learner.update(Observations(rng.normal(size=(50, 1))))
+        again = Snapshot.from_json(learner.snapshot.to_json())
+        np.testing.assert_array_equal(again.parameters.transition_covariance, Q)
+    with pytest.raises(ConfigError, match=r"found the smallest eigenvalue 0; wanted .* positive definite"):
+        LDS(**velocity, transition_covariance=((0.0, 0.0), (0.0, 1.0)), learn=("A",))
 
 
 def test_rows_that_do_not_fit_the_matrices_are_refused():
