@@ -19,7 +19,7 @@ from streamem.em.kernels import kalman, smoothing
 from streamem.em.model import Carried, check_finite
 from streamem.em.observations import Array, Labels, Observations, Segments
 from streamem.em.posterior import Kind
-from streamem.errors import SnapshotError, tell
+from streamem.errors import ModelError, SnapshotError, tell
 
 __all__ = [
     "FLOOR",
@@ -28,6 +28,7 @@ __all__ = [
     "Space",
     "StateSpan",
     "carried_moment",
+    "check_finite_part",
     "divergence",
     "drawn_from",
     "floored",
@@ -315,20 +316,54 @@ def root(covariance: Array) -> Array:
 
 
 def floored(covariance: Array, scale: Array) -> Array:
-    """Return the covariance symmetrised, no eigenvalue of it in units of `scale` (variances) below the floor."""
+    """Return the covariance symmetrised and held open: no eigenvalue, in two units, is below its floor.
+
+    In units of `scale` (variances, shape (n,)) the floor is `FLOOR`; in those of its own rows what numbers of 53 bits
+    tell from zero, `least_of`.
+
+    Raises
+    ------
+    ModelError
+        It is not finite.
+    """
+    check_finite_part("a covariance", covariance)
     covariance = 0.5 * (covariance + covariance.T)
     deviation = np.sqrt(scale)
     values, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
-    if values[0] >= FLOOR:
+    if values[0] < FLOOR:
+        held = (vectors * np.maximum(values, FLOOR)) @ vectors.T
+        covariance = 0.5 * (held + held.T) * np.outer(deviation, deviation)
+    # an eigenvalue in units of the rows is at least this ratio
+    if max(values[0], FLOOR) >= least_of(len(scale)) * values[-1]:
         return np.asarray(covariance)
-    held = (vectors * np.maximum(values, FLOOR)) @ vectors.T
+    deviation = np.sqrt(np.diagonal(covariance))
+    values, vectors = np.linalg.eigh(in_units(covariance))
+    if values[0] >= least_of(len(scale)):
+        return np.asarray(covariance)
+    held = (vectors * np.maximum(values, 2.0 * least_of(len(scale)))) @ vectors.T
     return np.asarray(0.5 * (held + held.T) * np.outer(deviation, deviation))
+
+
+def least_of(size: int) -> float:
+    """Return what an eigenvalue of a matrix with ones on its diagonal must be to be told from zero."""
+    return 1e-13 * size
 
 
 def floors(covariance: Array, scale: Array) -> bool:
     """Return whether `floored` holds the covariance up."""
     deviation = np.sqrt(scale)
-    return bool(np.linalg.eigvalsh(covariance / np.outer(deviation, deviation))[0] <= 1.000001 * FLOOR)
+    smallest = np.linalg.eigvalsh(covariance / np.outer(deviation, deviation))[0]
+    nearest = np.linalg.eigvalsh(in_units(covariance))[0]
+    return bool(smallest <= 1.000001 * FLOOR or nearest <= 2.1 * least_of(len(scale)))
+
+
+def check_finite_part(name: str, matrix: Array) -> None:
+    """Refuse what an M-step found if it is not finite, with a ModelError."""
+    if np.isfinite(matrix).all():
+        return
+    wanted = "finite numbers"
+    do = "use a smaller state_size, more warmup_records or smaller steps"
+    raise ModelError(tell("the update of the state space", found=f"{name} that is not finite", wanted=wanted, do=do))
 
 
 def divergence(old: Array, new: Array) -> float:

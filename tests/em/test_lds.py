@@ -1,6 +1,7 @@
 """Linear dynamical systems against the joint normal distribution of a few steps, statsmodels and pykalman."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,7 +12,8 @@ from scipy.optimize import minimize
 from streamem.em import Carry, Constant, Observations, OnlineEM, Snapshot
 from streamem.em.combine import average
 from streamem.em.lds import LDS
-from streamem.em.linear import LDSParameters
+from streamem.em.linear import LDSParameters, least_rows
+from streamem.em.state_space import floored, unfit
 from streamem.errors import ConfigError, ModelError, SnapshotError
 
 ROUNDING = {"rtol": 1e-10, "atol": 1e-11}
@@ -670,3 +672,80 @@ def test_a_schedule_moves_only_what_is_learned():
     np.testing.assert_array_equal(found.transition_covariance, np.eye(2))
     np.testing.assert_array_equal(found.transition, np.eye(2))
     assert model.free_parameters(2) == 3
+
+
+@pytest.mark.parametrize(
+    ("learned", "states", "columns", "diagonal", "least"),
+    [
+        ("ACQR", 20, 2, "", 42),
+        ("ACQR", 60, 2, "", 122),
+        ("ACQR", 4, 1, "", 9),
+        ("ACQR", 1, 10, "", 10),
+        ("ACQR", 1, 10, "R", 3),
+        ("QR", 2, 2, "", 3),
+        ("QR", 2, 2, "QR", 2),
+        ("R", 9, 3, "", 2),
+        ("", 9, 3, "", 0),
+    ],
+)
+def test_a_start_needs_more_rows_than_its_states_can_repeat(learned, states, columns, diagonal, least):
+    assert least_rows(learned, states, columns, diagonal=diagonal) == least
+
+
+@pytest.mark.parametrize(("states", "rows"), [(60, 100), (20, 40), (60, 40)])
+def test_more_states_than_the_warm_up_supports_are_refused(states, rows):
+    learner = OnlineEM(LDS(state_size=states), warmup_records=rows)
+    least = 2 * states + 2
+    words = rf"the start of the lds: found {rows} warm-up records; wanted at least {least}: .* of {10 * least}\."
+    with pytest.raises(ModelError, match=words):
+        learner.update(Observations(np.random.default_rng(0).normal(size=(rows, 2))))
+    assert learner.snapshot is None
+
+
+def test_values_that_are_missing_support_no_states():
+    values = np.random.default_rng(0).normal(size=(60, 2))
+    values[::2, 0] = np.nan
+    values[:4] = np.nan
+    with pytest.raises(ModelError, match=r"found 56 warm-up records with 84 values; wanted at least 46: "):
+        LDS(state_size=22).start(Observations(values), np.random.default_rng(0))
+
+
+def test_records_that_do_not_follow_one_another_move_no_state():
+    rows = Observations(np.random.default_rng(0).normal(size=(300, 2)), sequence=np.arange(300))
+    with pytest.raises(ModelError, match="found no two records of a sequence that follow one another; wanted at least"):
+        LDS(state_size=2).start(rows, np.random.default_rng(0))
+    known = LDS(transition=IDENTITY, transition_covariance=IDENTITY, observation=IDENTITY)
+    assert np.isfinite(known.start(rows, np.random.default_rng(0)).observation_covariance).all()
+
+
+@pytest.mark.parametrize("states", [8, 20])
+def test_what_is_learned_with_hardly_enough_rows_reads_back(states):
+    rows = np.random.default_rng(0).normal(size=(2 * states + 102, 2)).cumsum(axis=0)
+    learner = OnlineEM(LDS(state_size=states), warmup_records=2 * states + 2)
+    for start in range(0, len(rows), 50):
+        # a model that explodes says so, and what was learned before it stays
+        with suppress(ModelError):
+            learner.update(Observations(rows[start : start + 50]))
+        if learner.snapshot is not None:
+            again = Snapshot.from_json(learner.snapshot.to_json()).parameters
+            np.testing.assert_array_equal(again.transition, learner.snapshot.parameters.transition)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e4, 1e8, 1e12])
+def test_a_covariance_at_its_floor_is_one_that_reads_back(spread):
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 5, 40):
+        wide = rng.normal(size=(size, max(size // 2, 1))) * spread
+        scale = 10.0 ** rng.uniform(-6.0, 6.0, size)
+        for covariance in (wide @ wide.T, wide @ wide.T - 1e-3 * np.eye(size)):
+            held = floored(covariance, scale)
+            assert unfit(held, sure=True) is None
+            assert unfit(floored(held, scale), sure=True) is None
+
+
+def test_an_update_that_is_not_finite_is_an_error():
+    model, theta = LDS(state_size=2), parameters(2, 2)
+    found = model.expect(theta, Observations(rows_of(2, 30))).statistics
+    for change in ({"Swh": np.full((2, 2), np.inf)}, {"See": np.full((2, 2), np.nan)}):
+        with pytest.raises(ModelError, match="not finite"):
+            model.maximize(replace(found, **change), theta)
