@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from streamem.em.declaration import Declaration, limited
-from streamem.em.dynamics import Dynamics, Motion, motion, noise_ranks, noise_sums, over_columns
+from streamem.em.dynamics import ORDERS, Dynamics, Motion, motion, noise_ranks, noise_sums, over_columns
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations
 from streamem.em.posterior import Kind, Posterior
+from streamem.em.start import check_runs, seen_rows
 from streamem.em.state_space import (
     FLOOR,
     Forward,
@@ -30,7 +31,7 @@ from streamem.em.state_space import (
     refused,
     tells,
     told,
-    wanting,
+    unfit,
 )
 from streamem.em.tracker import TrackerParameters, TrackerStatistics, guessed, likeliest_noise, tracker_from
 from streamem.errors import ConfigError, ModelError, tell
@@ -330,8 +331,10 @@ class Kalman(Declaration):
         Raises
         ------
         ModelError
-            A likelihood is not finite, or time goes back.
+            A likelihood is not finite, time goes back, or no sequence has more records one after another than the
+            dynamics have derivatives.
         """
+        self.check_support(observations)
         free = replace(self, gate_sigma=None, sequences="complete")
 
         def expected(parameters: TrackerParameters) -> tuple[TrackerStatistics, float]:
@@ -343,6 +346,13 @@ class Kalman(Declaration):
             for _ in range(FULL_ROUNDS):
                 best = free.maximize(expected(best)[0], best)
         return best
+
+    def check_support(self, observations: Observations) -> None:
+        """Refuse warm-up rows in which the noise of the dynamics does not show, with a ModelError."""
+        seen = observations[seen_rows(observations)]
+        order = ORDERS[self.dynamics]
+        why = f"the noise of {self.dynamics} shows in their differences of order {order}"
+        check_runs(seen, self.elapsed(seen, None), order + 1, why)
 
     def begun(self, observations: Observations) -> TrackerParameters:
         """Return where the search for the noise begins, and a first state as wide as anything in the rows."""
@@ -360,9 +370,9 @@ class Kalman(Declaration):
         """
         moved = self.moved(np.ones(1))
         theta = tracker_from(arrays, len(moved.ranks), len(moved.observed))
-        wanted = wanting(theta.observation_covariance, sure=True, diagonal=self.observation_covariance == "diagonal")
-        if wanted:
-            raise refused("kalman", "another observation_covariance", wanted)
+        diagonal = self.observation_covariance == "diagonal"
+        if wrong := unfit(theta.observation_covariance, sure=True, diagonal=diagonal):
+            raise refused("kalman", f"observation_covariance: {wrong[0]}", wrong[1])
         return theta
 
     def summary(self, parameters: TrackerParameters) -> list[dict[str, Any]]:

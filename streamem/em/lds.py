@@ -13,16 +13,26 @@ import numpy as np
 
 from streamem.em.chain import still_alive
 from streamem.em.declaration import Declaration, limited
-from streamem.em.linear import LDSParameters, LDSStatistics, lds_from, long_run, regressed, second_moments, started
+from streamem.em.linear import (
+    LDSParameters,
+    LDSStatistics,
+    lds_from,
+    least_rows,
+    long_run,
+    regressed,
+    second_moments,
+    started,
+)
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments
 from streamem.em.posterior import Kind, Posterior
-from streamem.em.start import batch_em
+from streamem.em.start import batch_em, check_runs, seen_rows
 from streamem.em.state_space import (
     Forward,
     Space,
     StateSpan,
     carried_moment,
+    check_finite_part,
     divergence,
     drawn_from,
     floored,
@@ -32,7 +42,7 @@ from streamem.em.state_space import (
     refused,
     tells,
     told,
-    wanting,
+    unfit,
 )
 from streamem.errors import ConfigError, ModelError, tell
 
@@ -52,7 +62,7 @@ GIVEN: dict[Part, str] = {
 """The setting of each part."""
 
 SURE: dict[Part, set[Part]] = {"R": {"R"}, "Q": {"A", "Q"}, "V1": {"m1", "V1"}}
-"""Covariances that must be positive definite, and by which learned parts; R always."""
+"""The covariances, and which learned parts need them positive definite; R always is, the others semi-definite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +97,8 @@ class LDS(Declaration):
     Raises
     ------
     ConfigError
-        The size of the state is not known, shapes do not fit, or a covariance is not positive definite.
+        The size of the state is not known, shapes do not fit, or a covariance is none: asymmetric, indefinite, or
+        singular where what is learned needs its inverse.
 
     Examples
     --------
@@ -133,10 +144,8 @@ class LDS(Declaration):
             if len(rows) != shape[0] or (len(shape) == 2 and lengths != {shape[1]}):
                 found, wanted = f"{len(rows)} rows of {sorted(lengths)} numbers", f"the shape {shape}"
                 raise ConfigError(tell(f"lds: {GIVEN[part]}", found=found, wanted=wanted, do="correct it"))
-            needed = part == "R" or bool(SURE.get(part, set()) & self.learned)
-            wanted = wanting(np.array(rows, float), sure=needed, diagonal=part in self.diagonal)
-            if wanted:
-                raise ConfigError(tell(f"lds: {GIVEN[part]}", found="another", wanted=wanted, do="correct it"))
+            if wrong := self.unfit(part, np.array(rows, float)):
+                raise ConfigError(tell(f"lds: {GIVEN[part]}", found=wrong[0], wanted=wrong[1], do="correct it"))
 
     @property
     def states(self) -> int:
@@ -149,6 +158,12 @@ class LDS(Declaration):
     def learned(self) -> frozenset[Part]:
         """Which parts are learned."""
         return frozenset(self.learn or [part for part, name in GIVEN.items() if not getattr(self, name)])
+
+    def unfit(self, part: Part, matrix: Array) -> tuple[str, str] | None:
+        """Return what a part has, and must not, and what it must be; None if it can be this part."""
+        if part not in SURE:
+            return None
+        return unfit(matrix, sure=part == "R" or bool(SURE[part] & self.learned), diagonal=part in self.diagonal)
 
     @property
     def combinable(self) -> str:
@@ -201,10 +216,12 @@ class LDS(Declaration):
         Raises
         ------
         ModelError
-            The rows do not fit the matrices, or no likelihood is finite.
+            The rows do not fit the matrices, are fewer than `linear.least_rows`, none of them follows another where A
+            or Q is learned, or no likelihood is finite.
         """
-        begun = self.begun(observations)
         learned = self.learned
+        self.check_support(observations)
+        begun = self.begun(observations)
         if len(observations.segments()) <= self.states:
             # too few to say how sequences begin: V1 would shrink to nothing about those that were seen
             learned -= {"m1", "V1"}
@@ -213,15 +230,34 @@ class LDS(Declaration):
         fitted: LDSParameters = batch_em(replace(self, learn=tuple(sorted(learned))), begun, observations)[0]
         return fitted
 
+    def check_support(self, observations: Observations) -> None:
+        """Refuse warm-up rows from which what is learned cannot be started, with a ModelError."""
+        columns = observations.values.shape[1]
+        self.check_columns(columns)
+        seen = observations[seen_rows(observations)]
+        if {"A", "Q"} & self.learned and self.initial == "first":
+            check_runs(seen, np.ones(len(seen)), 2, "what moves the state shows in how they differ")
+        known = int((~np.isnan(seen.values)).sum())
+        least = least_rows(self.learned, self.states, columns, diagonal=self.diagonal)
+        if known < least * columns:
+            gaps = "" if known == seen.values.size else f" with {known} values"
+            found = f"{len(seen)} warm-up records{gaps}"
+            wanted = f"at least {least}: {self.states} states in {columns} columns can repeat fewer without learning"
+            do = f"use a smaller state_size, or warmup_records of {10 * least}"
+            raise ModelError(tell("the start of the lds", found=found, wanted=wanted, do=do))
+
     def begun(self, observations: Observations) -> LDSParameters:
         """Return where batch EM begins: A and C from lagged rows, covariances from what they leave."""
-        n, m = self.states, observations.values.shape[1]
+        given: dict[str, Array] = {part: np.array(getattr(self, name), float) for part, name in GIVEN.items()}
+        return started(observations, given, self.states)
+
+    def check_columns(self, columns: int) -> None:
+        """Refuse rows of other columns than the given matrices have, with a ModelError."""
         for name in ("observation", "observation_covariance"):
             rows = getattr(self, name)
-            if rows and len(rows) != m:
-                found, wanted = f"records of {m} columns", f"{len(rows)} of them, the rows of {name}"
+            if rows and len(rows) != columns:
+                found, wanted = f"records of {columns} columns", f"{len(rows)} of them, the rows of {name}"
                 raise ModelError(tell("the start of the lds", found=found, wanted=wanted, do="name other features"))
-        return started(observations, {part: np.array(getattr(self, name), float) for part, name in GIVEN.items()}, n)
 
     def space(self, parameters: LDSParameters, rows: int) -> Space:
         """Return the state space of a batch of so many rows."""
@@ -325,7 +361,14 @@ class LDS(Declaration):
         return
 
     def maximize(self, statistics: LDSStatistics, previous: LDSParameters) -> LDSParameters:
-        """Return the parameters under which the statistics are most likely; what is known stays."""
+        """Return the parameters under which the statistics are most likely; what is known stays.
+
+        Raises
+        ------
+        ModelError
+            One of them is not finite.
+        """
+        check_finite_part("an expected sum", np.concatenate([np.ravel(one) for one in statistics.sums]))
         about, scale, n = statistics.about, previous.scale, previous.states
         learned = self.learned
         found = {part: getattr(previous, name) for part, name in GIVEN.items()}
@@ -350,6 +393,8 @@ class LDS(Declaration):
             if "V1" in learned:
                 rest = np.outer(shift, shift) if "m1" in learned else 0.0
                 found["V1"] = floored(statistics.scatter / statistics.begun - rest, scale[:n])
+        for part in learned:
+            check_finite_part(part, found[part])
         return LDSParameters(**{GIVEN[part]: found[part] for part in GIVEN}, scale=scale)
 
     def held(self, part: str, covariance: Array, scale: Array) -> Array:
@@ -434,11 +479,9 @@ class LDS(Declaration):
             They are not parameters of this model.
         """
         theta = lds_from(arrays, self.states)
-        for part, by in SURE.items():
-            needed = part == "R" or bool(by & self.learned)
-            wanted = wanting(getattr(theta, GIVEN[part]), sure=needed, diagonal=part in self.diagonal)
-            if wanted:
-                raise refused("lds", f"another {GIVEN[part]}", wanted)
+        for part in SURE:
+            if wrong := self.unfit(part, getattr(theta, GIVEN[part])):
+                raise refused("lds", f"{GIVEN[part]}: {wrong[0]}", wrong[1])
         return theta
 
     def summary(self, parameters: LDSParameters) -> list[dict[str, Any]]:

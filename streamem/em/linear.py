@@ -4,7 +4,7 @@ Statistics are residuals about the matrices they were found under, and say which
 would have no digit left. Added to others, they are first moved to the matrices of the first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -15,7 +15,16 @@ from streamem.em.kernels.kalman import rolled
 from streamem.em.observations import Array, Observations
 from streamem.em.state_space import StateSpan, refused, typical
 
-__all__ = ["LDSParameters", "LDSStatistics", "lds_from", "long_run", "regressed", "second_moments", "started"]
+__all__ = [
+    "LDSParameters",
+    "LDSStatistics",
+    "lds_from",
+    "least_rows",
+    "long_run",
+    "regressed",
+    "second_moments",
+    "started",
+]
 
 ROLLED = 300
 """The moments of a model without a long run are rolled over at least so many steps."""
@@ -149,6 +158,37 @@ def regressed(rh: Array, hh: Array) -> Array:
     except np.linalg.LinAlgError:
         found = np.linalg.lstsq(unit, (rh / scale).T)[0].T
     return np.asarray(found / scale)
+
+
+def least_rows(learned: Collection[str], states: int, columns: int, *, diagonal: Collection[str]) -> int:
+    """Return how many rows it takes to learn parts of a state space from them, rather than repeat them.
+
+    Rows hold at least as many numbers as are learned, up to the coordinates of the state: A and C together have m n, Q
+    beside them no more (Hannan and Deistler 1988). And there are at least as many as columns where R is full: some
+    combination of the columns is zero in fewer, and with C across it the likelihood has no maximum.
+
+    Parameters
+    ----------
+    learned, diagonal : collection of str
+        The parts, and those of them that are held diagonal.
+    states, columns : int
+        n and m.
+
+    Examples
+    --------
+    >>> least_rows("ACQR", 20, 2, diagonal=()), least_rows("ACQR", 1, 10, diagonal=())
+    (42, 10)
+    """
+    n, m = states, columns
+    numbers = 0
+    if {"A", "C"} & set(learned):
+        numbers += m * n if "C" in learned else min(n * n, m * n)
+    if "Q" in learned:
+        numbers += min(n if "Q" in diagonal else n * (n + 1) // 2, m * n)
+    if "R" in learned:
+        numbers += m if "R" in diagonal else m * (m + 1) // 2
+    full = m if {"C", "R"} <= set(learned) and "R" not in diagonal else 0
+    return max(-(-numbers // m), full)
 
 
 def filled(observations: Observations) -> Array:

@@ -7,12 +7,13 @@ import numpy as np
 from streamem.em.families import Family, Gamma, Gaussian, Product
 from streamem.em.families.family import column_moments
 from streamem.em.model import Model
-from streamem.em.observations import Array, Labels, Observations, Segments
+from streamem.em.observations import Array, Flags, Labels, Observations, Segments
 from streamem.errors import ModelError, tell
 
 __all__ = [
     "STAGES",
     "batch_em",
+    "check_runs",
     "check_support",
     "coordinates",
     "least_rows",
@@ -20,6 +21,7 @@ __all__ = [
     "moving_average",
     "nearest_centres",
     "seed_centres",
+    "seen_rows",
 ]
 
 STAGES = ((30, 5), (5, 20))
@@ -86,6 +88,41 @@ def check_support(model: Model, family: Family, observations: Observations) -> N
         found, do = f"{rows} warm-up records", f"use fewer components, or warmup_records of {10 * least}"
         wanted = f"at least {least}: with fewer, some of {components} components in {columns} columns has no width"
         raise ModelError(tell("the start", found=found, wanted=wanted, do=do))
+
+
+def seen_rows(observations: Observations) -> Flags:
+    """Return which rows have a value and a weight, shape (N,)."""
+    known: Flags = ~np.asarray(np.isnan(observations.values).all(axis=1))
+    return known if observations.weight is None else known & (observations.weight > 0.0)
+
+
+def check_runs(observations: Observations, seconds: Array, least: int, why: str) -> None:
+    """Refuse a warm-up, with a ModelError, if no sequence in it has `least` rows one after another in time.
+
+    Parameters
+    ----------
+    observations : Observations
+    seconds : ndarray, shape (N,)
+        Before each row in the order of its segments; what they are before the first of a segment does not count.
+    least : int
+    why : str
+        Why so many.
+    """
+    bounds = observations.segments().bounds
+    goes = seconds > 0.0
+    goes[bounds[:-1]] = True
+    longest = int(np.add.reduceat(goes, bounds[:-1], dtype=int).max()) if len(goes) else 0
+    if longest >= least:
+        return
+    some = f"at most {longest}" if longest > 1 else "no two"
+    raise ModelError(
+        tell(
+            f"the start from {len(observations)} warm-up records",
+            found=f"{some} records of a sequence that follow one another",
+            wanted=f"at least {least}: {why}",
+            do="use more warmup_records, name the key by which records belong together, or leave it out",
+        )
+    )
 
 
 def moving_average(rows: Array, segments: Segments) -> Array:

@@ -19,7 +19,7 @@ from streamem.em.kernels import kalman, smoothing
 from streamem.em.model import Carried, check_finite
 from streamem.em.observations import Array, Labels, Observations, Segments
 from streamem.em.posterior import Kind
-from streamem.errors import SnapshotError, tell
+from streamem.errors import ModelError, SnapshotError, tell
 
 __all__ = [
     "FLOOR",
@@ -28,22 +28,25 @@ __all__ = [
     "Space",
     "StateSpan",
     "carried_moment",
+    "check_finite_part",
     "divergence",
     "drawn_from",
     "floored",
     "floors",
     "forward",
     "gates",
-    "positive_definite",
     "refused",
     "tells",
     "told",
     "typical",
-    "wanting",
+    "unfit",
 ]
 
 FLOOR = 1e-9
 """No eigenvalue of a learned covariance, in units of its scale, falls below this."""
+
+ROUNDED = 1e-9
+"""What is written in decimals may miss symmetry, and a singular covariance zero, by so much in units of its rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,20 +316,54 @@ def root(covariance: Array) -> Array:
 
 
 def floored(covariance: Array, scale: Array) -> Array:
-    """Return the covariance symmetrised, no eigenvalue of it in units of `scale` (variances) below the floor."""
+    """Return the covariance symmetrised and held open: no eigenvalue, in two units, is below its floor.
+
+    In units of `scale` (variances, shape (n,)) the floor is `FLOOR`; in those of its own rows what numbers of 53 bits
+    tell from zero, `least_of`.
+
+    Raises
+    ------
+    ModelError
+        It is not finite.
+    """
+    check_finite_part("a covariance", covariance)
     covariance = 0.5 * (covariance + covariance.T)
     deviation = np.sqrt(scale)
     values, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
-    if values[0] >= FLOOR:
+    if values[0] < FLOOR:
+        held = (vectors * np.maximum(values, FLOOR)) @ vectors.T
+        covariance = 0.5 * (held + held.T) * np.outer(deviation, deviation)
+    # an eigenvalue in units of the rows is at least this ratio
+    if max(values[0], FLOOR) >= least_of(len(scale)) * values[-1]:
         return np.asarray(covariance)
-    held = (vectors * np.maximum(values, FLOOR)) @ vectors.T
+    deviation = np.sqrt(np.diagonal(covariance))
+    values, vectors = np.linalg.eigh(in_units(covariance))
+    if values[0] >= least_of(len(scale)):
+        return np.asarray(covariance)
+    held = (vectors * np.maximum(values, 2.0 * least_of(len(scale)))) @ vectors.T
     return np.asarray(0.5 * (held + held.T) * np.outer(deviation, deviation))
+
+
+def least_of(size: int) -> float:
+    """Return what an eigenvalue of a matrix with ones on its diagonal must be to be told from zero."""
+    return 1e-13 * size
 
 
 def floors(covariance: Array, scale: Array) -> bool:
     """Return whether `floored` holds the covariance up."""
     deviation = np.sqrt(scale)
-    return bool(np.linalg.eigvalsh(covariance / np.outer(deviation, deviation))[0] <= 1.000001 * FLOOR)
+    smallest = np.linalg.eigvalsh(covariance / np.outer(deviation, deviation))[0]
+    nearest = np.linalg.eigvalsh(in_units(covariance))[0]
+    return bool(smallest <= 1.000001 * FLOOR or nearest <= 2.1 * least_of(len(scale)))
+
+
+def check_finite_part(name: str, matrix: Array) -> None:
+    """Refuse what an M-step found if it is not finite, with a ModelError."""
+    if np.isfinite(matrix).all():
+        return
+    wanted = "finite numbers"
+    do = "use a smaller state_size, more warmup_records or smaller steps"
+    raise ModelError(tell("the update of the state space", found=f"{name} that is not finite", wanted=wanted, do=do))
 
 
 def divergence(old: Array, new: Array) -> float:
@@ -335,20 +372,51 @@ def divergence(old: Array, new: Array) -> float:
     return 0.5 * float(np.trace(ratio) - np.linalg.slogdet(ratio)[1] - len(old))
 
 
-def positive_definite(matrix: Array) -> bool:
-    """Return whether a matrix is symmetric and positive definite; units may differ between its rows."""
-    diagonal = np.diagonal(matrix)
-    if not (np.isfinite(matrix).all() and (diagonal > 0.0).all()):
-        return False
-    unit = matrix / np.sqrt(np.outer(diagonal, diagonal))
-    return bool(np.abs(unit - unit.T).max() < 1e-9 and np.linalg.eigvalsh(unit)[0] > 0.0)
+def unfit(covariance: Array, *, sure: bool, diagonal: bool = False) -> tuple[str, str] | None:
+    """Return what a covariance has, and must not, and what it must be; None if it is one.
+
+    Units may differ between its rows. Singular ones are covariances too: those of noise that moves a part of the state.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n, n)
+    sure : bool
+        Whether it must be positive definite.
+    diagonal : bool
+        Whether it must be diagonal.
+
+    Examples
+    --------
+    >>> unfit(np.array([[1.0, 2.0], [2.0, 1.0]]), sure=False)
+    ('the smallest eigenvalue -1', 'a symmetric, positive semi-definite matrix')
+    >>> unfit(np.array([[1.0, 0.2], [0.3, 1.0]]), sure=False)[0]
+    'asymmetric: [0, 1] is 0.2 and [1, 0] is 0.3'
+    >>> unfit(np.ones((2, 2)), sure=False)
+    """
+    wanted = f"a symmetric, positive {'definite' if sure else 'semi-definite'} matrix"
+    if not (finite := np.isfinite(covariance)).all():
+        i, j = np.argwhere(~finite)[0]
+        return f"[{i}, {j}] is {covariance[i, j]:g}", wanted
+    aside = covariance - np.diag(np.diagonal(covariance))
+    if diagonal and aside.any():
+        i, j = np.argwhere(aside)[0]
+        return f"[{i}, {j}] is {covariance[i, j]:g}", "a diagonal matrix, as it is held"
+    unit = in_units(covariance)
+    apart = np.abs(unit - unit.T)
+    if apart.max() > ROUNDED:
+        i, j = np.unravel_index(apart.argmax(), apart.shape)
+        return f"asymmetric: [{i}, {j}] is {covariance[i, j]:g} and [{j}, {i}] is {covariance[j, i]:g}", wanted
+    smallest = np.linalg.eigvalsh(unit)[0]
+    if smallest > 0.0 or (not sure and smallest > -ROUNDED):
+        return None
+    return f"the smallest eigenvalue {np.linalg.eigvalsh(covariance)[0]:.3g}", wanted
 
 
-def wanting(matrix: Array, *, sure: bool, diagonal: bool) -> str:
-    """Return what a covariance must be and is not; empty if it is."""
-    if diagonal and (matrix != np.diag(np.diagonal(matrix))).any():
-        return "a diagonal matrix, as it is held"
-    return "a symmetric, positive definite matrix" if sure and not positive_definite(matrix) else ""
+def in_units(covariance: Array) -> Array:
+    """Return the covariance in the units of its own rows: 1 on its diagonal, where that is positive."""
+    diagonal = np.diagonal(covariance)
+    deviation = np.sqrt(np.where(diagonal > 0.0, diagonal, np.abs(covariance).max() or 1.0))
+    return np.asarray(covariance / deviation / deviation[:, None])
 
 
 def refused(model: str, found: str, wanted: str) -> SnapshotError:

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from streamem.em.dynamics import ORDERS, Dynamics, noise_start
 from streamem.em.observations import Array, Observations
-from streamem.em.state_space import positive_definite, refused, typical
+from streamem.em.state_space import refused, typical, unfit
 from streamem.em.statistics import Sums
 
 __all__ = ["TrackerParameters", "TrackerStatistics", "guessed", "likeliest_noise", "tracker_from"]
@@ -168,8 +168,8 @@ def tracker_from(arrays: Mapping[str, Any], noises: int, states: int) -> Tracker
         if array.shape != shape or not np.isfinite(array).all():
             raise refused("kalman", f"{name} of shape {array.shape}", f"finite numbers, {shape}")
     for name in ("observation_covariance", "initial_covariance"):
-        if not positive_definite(found[name]):
-            raise refused("kalman", f"another {name}", "a symmetric, positive definite matrix")
+        if wrong := unfit(found[name], sure=True):
+            raise refused("kalman", f"{name}: {wrong[0]}", wrong[1])
     for name in ("noise", "scale"):
         if not (found[name] > 0.0).all():
             raise refused("kalman", f"a {name} that is not positive", "numbers > 0")

@@ -415,3 +415,25 @@ def test_parameters_of_another_tracker_are_refused():
             model.assemble(arrays | {name: value})
     with pytest.raises(SnapshotError, match="a diagonal matrix"):
         model.assemble(arrays | {"observation_covariance": np.array([[1.0, 0.1], [0.1, 1.0]])})
+
+
+@each_dynamics
+def test_records_that_do_not_follow_one_another_show_no_noise(dynamics):
+    model, rng = tracker(dynamics), np.random.default_rng(0)
+    least = {"constant_velocity": 3, "local_trend": 3, "constant_acceleration": 4}.get(dynamics, 2)
+    few = "no two" if least == 2 else f"at most {least - 1}"
+    words = f"found {few} records of a sequence that follow one another; wanted at least {least}: "
+    values = rng.normal(size=(300, 2))
+    short = np.arange(300) // (least - 1)
+    gaps = np.repeat(values, 2, axis=0)
+    gaps[1::2] = np.nan
+    for rows in (
+        Observations(values[: least - 1]),
+        Observations(values, sequence=short),
+        Observations(gaps, sequence=np.repeat(short, 2)),
+        Observations(values, time=np.sort(rng.integers(0, least - 1, 300)).astype(float)),
+    ):
+        with pytest.raises(ModelError, match=words):
+            OnlineEM(model, warmup_records=len(rows)).update(rows)
+    enough = Observations(values[:least], time=np.arange(float(least)))
+    assert (model.start(enough, rng).noise > 0.0).all()
