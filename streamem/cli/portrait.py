@@ -149,11 +149,16 @@ def _title(snapshot: Snapshot, record: Mapping[str, Any]) -> str:
 
 
 def _counters(snapshot: Snapshot, summary: Mapping[str, Any]) -> str:
+    told = f"{snapshot.log_likelihood:.4f} nats per record"
+    if snapshot.step_size:
+        last = [f"last step size {snapshot.step_size:.3g}", f"log-likelihood of the last batch {told}"]
+        learned = [f"{snapshot.update:,} updates", *last]
+    else:
+        # a start has made no update, and what was combined no last one
+        learned = [] if snapshot.update else ["0 updates", f"log-likelihood of the warm-up {told}"]
     parts = [
         f"{snapshot.records_seen:,} records",
-        f"{snapshot.update:,} updates",
-        f"last step size {snapshot.step_size:.3g}",
-        f"log-likelihood of the last batch {snapshot.log_likelihood:.4f} nats per record",
+        *learned,
         f"{summary['in_use']} of {len(summary['components'])} components in use",
     ]
     if snapshot.weight_seen != snapshot.records_seen:

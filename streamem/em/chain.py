@@ -256,7 +256,11 @@ def chain_from(arrays: Mapping[str, Any], states: Parameters, allowed: Flags, *,
         raise refused(f"transitions of shape {transition.shape} and {states.components} states", f"{k} states")
     for name, rows in (("initial", initial[None]), ("transition", np.column_stack([transition, leaving]))):
         sums = rows.sum(axis=1)
-        if (rows < 0.0).any() or (np.abs(sums - 1.0) > 1e-9).any():
+        if (rows < 0.0).any():
+            row = int(np.argwhere(rows < 0.0)[0, 0])
+            found = f"{name}: row {row} with {rows[row].min():g} in it"
+            raise refused(found, "probabilities >= 0 with the sum 1")
+        if (np.abs(sums - 1.0) > 1e-9).any():
             worst = int(np.abs(sums - 1.0).argmax())
             raise refused(f"{name}: row {worst} with the sum {sums[worst]:g}", "probabilities >= 0 with the sum 1")
     if (transition[~allowed] > 0.0).any():

@@ -95,6 +95,9 @@ class HMM(Declaration):
             raise ConfigError(
                 tell("hmm: mask", found=found, wanted=wanted, do="write 1 where a transition is possible")
             )
+        if not self.allowed.any():
+            do = "write 1 where a transition is possible, or learn a mixture"
+            raise ConfigError(tell("hmm: mask", found="no transition at all", wanted="at least one 1", do=do))
         empty = np.flatnonzero(~self.allowed.any(axis=1))
         if empty.size and self.sequences != "absorbing":
             found, wanted = f"no state that may follow state {empty[0]}", "at least one 1 in every row"

@@ -422,6 +422,7 @@ def test_a_learner_of_an_endless_stream_goes_on_along_every_key():
     [
         ({"mask": ((1, 1), (1, 1))}, "hmm: mask: found rows of .* wanted 3 rows of 3 numbers, each 0 or 1"),
         ({"mask": ((1, 2, 1), (1, 1, 1), (1, 1, 1))}, "wanted 3 rows of 3 numbers, each 0 or 1"),
+        ({"mask": ((0,) * 3,) * 3, "sequences": "absorbing"}, "found no transition at all; wanted at least one 1"),
         ({"mask": ((1, 1, 1), (0, 0, 0), (1, 1, 1))}, "found no state that may follow state 1"),
     ],
 )
@@ -439,6 +440,7 @@ def test_a_mask_that_cannot_be_is_refused(settings, said):
             "initial: row 0 with the sum 1.1; wanted probabilities",
         ),
         ({"transition": [[0.5, 0.4], [0.5, 0.5]]}, "endless", "transition: row 0 with the sum 0.9"),
+        ({"initial": [-0.1, 1.1]}, "endless", "initial: row 0 with -0.1 in it; wanted probabilities"),
         ({"transition": [[0.5]]}, "endless", "2 states"),
         ({"leaving": [0.2, 0.0], "transition": [[0.3, 0.5], [0.5, 0.5]]}, "endless", "a chain that ends"),
         ({"leaving": [0.2, 0.0], "transition": [[0.3, 0.5], [0.0, 1.0]]}, "absorbing", "a chain that cannot end"),
