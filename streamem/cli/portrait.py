@@ -21,6 +21,9 @@ __all__ = ["from_checkpoint", "portrait"]
 BROADEST = 100_000
 """Characters a table may have while it is measured."""
 
+OF_FEATURES = ("noise", "observation_sd")
+"""What a tracker tells of each feature; the rest is of the coordinates of its state."""
+
 
 def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) -> Group:
     """Return shares, means and standard deviations of the components, and the counters.
@@ -33,7 +36,8 @@ def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) ->
     record : mapping
         What stood around it: name, operator, features and time, as far as they are known.
     console : rich.console.Console
-        Where it is shown. A component has one row if that fits, else one for each feature.
+        Where it is shown. A component has one row if that fits, else one for each feature; what a tracker has learned
+        is a row if that fits, else a column.
     """
     summary = snapshot.summary()
     features = [str(name) for name in record.get("features") or range(snapshot.columns)]
@@ -41,11 +45,16 @@ def portrait(snapshot: Snapshot, record: Mapping[str, Any], console: Console) ->
     if "mean" in components[0]:
         families = [family for _, family in over(snapshot.model, len(features))]
         table = _broad(components, features, families)
-        if Measurement.get(console, console.options.update(max_width=BROADEST), table).maximum > console.width:
-            table = _long(components, features, families)
+        shown = [table if _fits(table, console) else _long(components, features, families)]
     else:
-        table = _noises(components[0], features)
-    return Group(Text(_title(snapshot, record), style="bold"), "", table, "", _counters(snapshot, summary))
+        shown = _noises(components[0], features, console)
+    spaced = [part for table in shown for part in ("", table)]
+    return Group(Text(_title(snapshot, record), style="bold"), *spaced, "", _counters(snapshot, summary))
+
+
+def _fits(table: Table, console: Console) -> bool:
+    options = console.options.update(max_width=BROADEST)
+    return Measurement.get(console, options, table).maximum <= console.width
 
 
 Families = Sequence[Family | None]
@@ -78,17 +87,31 @@ def _told(family: Family | None, mean: float, sd: float) -> tuple[str, str]:
     return f"{likeliest} {_percent(1.0 - sd)}", ""
 
 
-def _noises(one: Mapping[str, Any], features: Sequence[str]) -> Table:
-    """Return what a tracker has learned: a row for each part, a column for each feature where there are as many."""
-    rows = [
-        (name.replace("_", " "), numbers)
-        for name, value in one.items()
-        for numbers in (value if value and isinstance(value[0], list) else [value])
-    ]
-    widest = max(len(numbers) for _, numbers in rows)
-    table = _table("", *(features if widest == len(features) else map(str, range(widest))))
+Rows = list[tuple[str, list[str]]]
+
+
+def _noises(one: Mapping[str, Any], features: Sequence[str], console: Console) -> list[Table]:
+    """Return what a tracker has learned of the coordinates of its state, and of the features, each as a table."""
+    state: Rows = []
+    observed: Rows = []
+    for name, value in one.items():
+        for numbers in value if value and isinstance(value[0], list) else [value]:
+            row = name.replace("_", " "), [f"{number:.4g}" for number in numbers]
+            (observed if name in OF_FEATURES else state).append(row)
+    tables = [_numbers(state, [str(place) for place in range(len(state[0][1]))], console)] if state else []
+    return [*tables, _numbers(observed, features, console)]
+
+
+def _numbers(rows: Rows, titles: Sequence[str], console: Console) -> Table:
+    """Return a row for each named list of numbers, or a column where the rows are too broad."""
+    table = _table("", *titles)
     for name, numbers in rows:
-        table.add_row(name, *(f"{number:.4g}" for number in numbers))
+        table.add_row(name, *numbers)
+    if _fits(table, console):
+        return table
+    table = _table("", *(name for name, _ in rows))
+    for title, *numbers in zip(titles, *(numbers for _, numbers in rows), strict=True):
+        table.add_row(title, *numbers)
     return table
 
 
@@ -126,11 +149,16 @@ def _title(snapshot: Snapshot, record: Mapping[str, Any]) -> str:
 
 
 def _counters(snapshot: Snapshot, summary: Mapping[str, Any]) -> str:
+    told = f"{snapshot.log_likelihood:.4f} nats per record"
+    if snapshot.step_size:
+        last = [f"last step size {snapshot.step_size:.3g}", f"log-likelihood of the last batch {told}"]
+        learned = [f"{snapshot.update:,} updates", *last]
+    else:
+        # a start has made no update, and what was combined no last one
+        learned = [] if snapshot.update else ["0 updates", f"log-likelihood of the warm-up {told}"]
     parts = [
         f"{snapshot.records_seen:,} records",
-        f"{snapshot.update:,} updates",
-        f"last step size {snapshot.step_size:.3g}",
-        f"log-likelihood of the last batch {snapshot.log_likelihood:.4f} nats per record",
+        *learned,
         f"{summary['in_use']} of {len(summary['components'])} components in use",
     ]
     if snapshot.weight_seen != snapshot.records_seen:

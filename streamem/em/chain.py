@@ -6,7 +6,7 @@ Amid and Warmuth (2020), section 3.2. Its printed normaliser of the transitions 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,12 +49,16 @@ class ChainParameters:
         Of the end after i, for chains that absorb; else 0. ``transition[i].sum() + leaving[i]`` is 1.
     states : Parameters
         What each state gives rise to.
+    share : ndarray, shape (K,) or (0,)
+        Of the rows of complete sequences that each state had in learning: how long sequences are is no part of the
+        chain, so it cannot tell. Of length 0 for other chains, and where nothing was learned.
     """
 
     initial: Array
     transition: Array
     leaving: Array
     states: Parameters
+    share: Array = field(default_factory=lambda: np.zeros(0))
 
     @property
     def columns(self) -> int:
@@ -64,12 +68,16 @@ class ChainParameters:
 
 @dataclass(frozen=True, eq=False)
 class ChainStatistics:
-    """Expected sums over sequences: first states (K,), transitions (K, K), ends (K,), and what the states gave."""
+    """Expected sums over sequences: first states (K,), transitions (K, K), ends (K,), and what the states gave.
+
+    `share` are the rows in each state of complete sequences, (K,), as `ChainParameters.share` keeps them; else (0,).
+    """
 
     initial: Array
     transition: Array
     leaving: Array
     states: Any
+    share: Array = field(default_factory=lambda: np.zeros(0))
 
     @property
     def weight(self) -> Any:
@@ -82,12 +90,17 @@ class ChainStatistics:
             self.transition + other.transition,
             self.leaving + other.leaving,
             self.states + other.states,
+            self.share + other.share,
         )
 
     def scale(self, factor: float) -> "ChainStatistics":
         """Return the statistics with every sequence counted `factor` times."""
         return ChainStatistics(
-            factor * self.initial, factor * self.transition, factor * self.leaving, self.states.scale(factor)
+            factor * self.initial,
+            factor * self.transition,
+            factor * self.leaving,
+            self.states.scale(factor),
+            factor * self.share,
         )
 
     def blend(self, new: "ChainStatistics", step: float) -> "ChainStatistics":
@@ -98,6 +111,7 @@ class ChainStatistics:
             rest * self.transition + step * new.transition,
             rest * self.leaving + step * new.leaving,
             self.states.blend(new.states, step),
+            rest * self.share + step * new.share,
         )
 
 
@@ -242,7 +256,11 @@ def chain_from(arrays: Mapping[str, Any], states: Parameters, allowed: Flags, *,
         raise refused(f"transitions of shape {transition.shape} and {states.components} states", f"{k} states")
     for name, rows in (("initial", initial[None]), ("transition", np.column_stack([transition, leaving]))):
         sums = rows.sum(axis=1)
-        if (rows < 0.0).any() or (np.abs(sums - 1.0) > 1e-9).any():
+        if (rows < 0.0).any():
+            row = int(np.argwhere(rows < 0.0)[0, 0])
+            found = f"{name}: row {row} with {rows[row].min():g} in it"
+            raise refused(found, "probabilities >= 0 with the sum 1")
+        if (np.abs(sums - 1.0) > 1e-9).any():
             worst = int(np.abs(sums - 1.0).argmax())
             raise refused(f"{name}: row {worst} with the sum {sums[worst]:g}", "probabilities >= 0 with the sum 1")
     if (transition[~allowed] > 0.0).any():
@@ -251,7 +269,10 @@ def chain_from(arrays: Mapping[str, Any], states: Parameters, allowed: Flags, *,
         raise refused("a chain that ends", "leaving: 0 for chains that do not absorb")
     if absorbing and not np.linalg.cond(np.eye(k) - transition) < 1.0 / np.finfo(float).eps:
         raise refused("a chain that cannot end from some state", "a way out of every state")
-    return ChainParameters(initial, transition, leaving, states)
+    share = np.asarray(arrays.get("share", ()), float)
+    if share.size and (share.shape != (k,) or (share < 0.0).any() or not abs(share.sum() - 1.0) <= 1e-9):
+        raise refused(f"share: {share.size} numbers with the sum {share.sum():g}", f"{k} shares >= 0 with the sum 1")
+    return ChainParameters(initial, transition, leaving, states, share)
 
 
 def refused(found: str, wanted: str) -> SnapshotError:

@@ -9,7 +9,7 @@ Amid and Warmuth (2020), section 3.2; Rabiner (1989).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -95,6 +95,9 @@ class HMM(Declaration):
             raise ConfigError(
                 tell("hmm: mask", found=found, wanted=wanted, do="write 1 where a transition is possible")
             )
+        if not self.allowed.any():
+            do = "write 1 where a transition is possible, or learn a mixture"
+            raise ConfigError(tell("hmm: mask", found="no transition at all", wanted="at least one 1", do=do))
         empty = np.flatnonzero(~self.allowed.any(axis=1))
         if empty.size and self.sequences != "absorbing":
             found, wanted = f"no state that may follow state {empty[0]}", "at least one 1 in every row"
@@ -217,7 +220,9 @@ class HMM(Declaration):
         gamma, first, pairs, ends = passed.backward(weight)
         share = gamma if rows.weight is None else gamma * rows.weight
         leaving = ends if self.sequences == "absorbing" else np.zeros(self.states)
-        statistics = ChainStatistics(first, pairs, leaving, self.family.expect(parameters.states, rows, share))
+        states = self.family.expect(parameters.states, rows, share)
+        seen = share.sum(axis=1) if self.sequences == "complete" else np.zeros(0)
+        statistics = ChainStatistics(first, pairs, leaving, states, seen)
         return Expectation(statistics, self.told(segments, passed, gamma), self.left(passed))
 
     def posterior(
@@ -283,20 +288,25 @@ class HMM(Declaration):
         return ChainSpan(of_rows.weight, float(each.sum()), of_rows.exposure, alive)
 
     def unit(self, weight: float) -> ChainSpan:
-        """Return the span over which models are combined: one row of a chain that goes on, or one until its end."""
+        """Return the span over which models are combined: one row of chains that do not end, or one until its end."""
         return ChainSpan(weight, weight if self.sequences == "absorbing" else RESTART * weight)
 
+    def shares(self, parameters: ChainParameters) -> Array:
+        """Return the share of rows in each state where no lengths are known, shape (K,)."""
+        known = self.sequences == "complete" and parameters.share.size > 0
+        return parameters.share if known else stationary(parameters)
+
     def usage(self, parameters: ChainParameters, span: ChainSpan) -> Usage:
-        """Return how often the chain is where in `span`."""
+        """Return how often the chain is where in `span`; without lengths, complete sequences are as in learning."""
         initial = span.begun * parameters.initial
         if self.sequences == "absorbing":
             visits = span.begun * absorbed(parameters)
             return Usage(initial, visits, visits)
-        shares = stationary(parameters)
+        shares = self.shares(parameters)
         if span.alive is None:
             return Usage(initial, span.weight * shares, (span.weight - span.begun) * shares)
         visits, departures = repeated(parameters, span.alive)
-        # pseudo-rows are no sequences: they go where the chain is in the long run
+        # pseudo-rows are no sequences: they go where all rows are
         pseudo = span.weight - span.alive.sum()
         return Usage(initial, visits + pseudo * shares, departures + pseudo * shares)
 
@@ -308,7 +318,12 @@ class HMM(Declaration):
             usage.departures[:, None] * parameters.transition,
             usage.departures * parameters.leaving,
             self.family.moments(parameters.states, usage.visits, Span(float(usage.visits.sum()), span.exposure)),
+            self.remembered(parameters, span),
         )
+
+    def remembered(self, parameters: ChainParameters, span: ChainSpan) -> Array:
+        """Return the rows of `span` by the shares of complete sequences so far, shape (K,); else of length 0."""
+        return span.weight * self.shares(parameters) if self.sequences == "complete" else np.zeros(0)
 
     def prior(self, parameters: ChainParameters) -> ChainStatistics | None:
         """Return the pseudo-rows of the prior, or None where there is none."""
@@ -322,6 +337,7 @@ class HMM(Declaration):
             self.allowed * out[:, None],
             leaving * out,
             self.family.prior(parameters.states, each),
+            np.zeros(self.states if self.sequences == "complete" else 0),
         )
 
     def maximize(self, statistics: ChainStatistics, previous: ChainParameters) -> ChainParameters:
@@ -333,7 +349,10 @@ class HMM(Declaration):
         inverse = 1.0 / np.where(used, out, 1.0)
         transition = np.where(used[:, None], statistics.transition * inverse[:, None], previous.transition)
         leaving = np.where(used, statistics.leaving * inverse, previous.leaving)
-        return ChainParameters(initial, transition, leaving, self.family.maximize(statistics.states, previous.states))
+        states, share = self.family.maximize(statistics.states, previous.states), previous.share
+        if (rows := statistics.share.sum()) > TINY:
+            share = statistics.share / rows
+        return ChainParameters(initial, transition, leaving, states, share)
 
     def at_floor(self, parameters: ChainParameters) -> Flags:
         """Return which states a floor holds up, shape (K,)."""
@@ -356,6 +375,7 @@ class HMM(Declaration):
             np.ascontiguousarray(parameters.transition[np.ix_(order, order)]),
             parameters.leaving[order],
             parameters.states.take(order),
+            parameters.share[order] if parameters.share.size else parameters.share,
         )
 
     def mismatch(self, parameters: ChainParameters, reference: ChainParameters) -> Array:
@@ -387,21 +407,22 @@ class HMM(Declaration):
             lengths = rng.choice(len(ending), size=count, p=ending / ending.sum()) + 1
         drawn, _ = self.sample(parameters, count, rng, lengths, span.exposure)
         statistics: ChainStatistics = self.expect(parameters, drawn).statistics
-        return statistics.scale(span.begun / count)
+        return replace(statistics.scale(span.begun / count), share=self.remembered(parameters, span))
 
     def sampled_pairs(
         self, parameters: ChainParameters, span: ChainSpan, samples: int, rng: np.random.Generator
     ) -> ChainStatistics:
         """Return the moments of a chain that goes on, estimated from pairs of consecutive rows."""
         usage = self.usage(parameters, span)
-        anywhere = ChainParameters(stationary(parameters), parameters.transition, parameters.leaving, parameters.states)
+        anywhere = replace(parameters, initial=usage.visits / usage.visits.sum())
         pairs, _ = self.sample(anywhere, samples, rng, np.full(samples, 2), span.exposure)
         segments = pairs.segments()
         gamma, _, transition, _ = self.passed(anywhere, pairs, segments, None).backward()
         gamma[:, 1::2] = 0.0  # the second of a pair is not quite where the chain is in the long run
         states = self.family.expect(parameters.states, pairs, gamma).scale(usage.visits.sum() / samples)
         transition *= usage.departures.sum() / samples
-        return ChainStatistics(usage.initial, transition, np.zeros(self.states), states)
+        share = self.remembered(parameters, span)
+        return ChainStatistics(usage.initial, transition, np.zeros(self.states), states, share)
 
     def sample(
         self,
@@ -440,7 +461,11 @@ class HMM(Declaration):
         return chain_from(arrays, states, self.allowed, absorbing=self.sequences == "absorbing")
 
     def summary(self, parameters: ChainParameters) -> list[dict[str, Any]]:
-        """Return share, stay, mean and standard deviation of each state."""
+        """Return share, stay, mean and standard deviation of each state.
+
+        The share is of all rows: in the long run of an endless chain, until the end of one that absorbs, and in the
+        batches learned from where sequences are complete.
+        """
         visits = self.usage(parameters, self.unit(1.0)).visits
         mean, spread = self.family.mean(parameters.states), self.family.spread(parameters.states)
         stays = np.diagonal(parameters.transition)

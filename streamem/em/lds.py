@@ -169,7 +169,7 @@ class LDS(Declaration):
     def combinable(self) -> str:
         """Why models trained apart cannot be combined; empty if they can."""
         free = sorted({"A", "C"} & self.learned)
-        return f"an lds that learns {' and '.join(free)} has no coordinates of its own" if free else ""
+        return f"an lds that learns {' and '.join(free)}, whose state has no coordinates of its own" if free else ""
 
     components = 1
     prior_records = 0.0

@@ -117,6 +117,10 @@ class Snapshot:
         SnapshotError
             Another format, a model this version does not know, or parameters that are not of that model.
         """
+        if not isinstance(record, Mapping):
+            do = "read it first: Snapshot.from_json(json.loads(text))"
+            found = "text" if isinstance(record, str) else f"a {type(record).__name__}"
+            raise SnapshotError(tell("snapshot", found=found, wanted="a mapping, as to_json gives it", do=do))
         if record.get("format") != FORMAT:
             raise SnapshotError(
                 tell(
@@ -214,15 +218,7 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
         )
     first = snapshots[0]
     for index, other in enumerate(snapshots[1:], start=2):
-        if other.model != first.model or other.columns != first.columns:
-            raise SnapshotError(
-                tell(
-                    f"combine: snapshot {index}",
-                    found=f"{other.model} over {other.columns} columns",
-                    wanted=f"{first.model} over {first.columns} columns, as the first one",
-                    do="combine snapshots of one kind of model",
-                )
-            )
+        check_same(f"combine: snapshot {index}", other, first)
     if first.model.combinable and len(snapshots) > 1:
         wanted = "coordinates that mean the same in all of them: transition and observation given"
         do = "give them, or train one model on all of the data"
@@ -234,6 +230,31 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
     weight_seen = sum(snapshot.weight_seen for snapshot in snapshots)
     update = max(snapshot.update for snapshot in snapshots)
     return Snapshot(first.model, parameters, parameters, total, weight_seen, update, 0.0, likelihood)
+
+
+ASIDE = ("gate_sigma", "horizon_seconds", "horizon_steps", "smoothed")
+"""Settings of a model that are no part of its probabilities: they may differ in what is combined."""
+
+
+def check_same(place: str, one: Snapshot, first: Snapshot) -> None:
+    """Refuse a snapshot whose model is not that of the first, with a SnapshotError that names what differs."""
+    mine, theirs = (leaves(describe(each.model)) | {"columns": each.columns} for each in (one, first))
+    for name in [*theirs, *(mine.keys() - theirs.keys())]:
+        found, wanted = mine.get(name), theirs.get(name)
+        if found == wanted or name in ASIDE:
+            continue
+        do = "combine snapshots of one kind of model"
+        if name.endswith("categories") and sorted(found or ()) == sorted(wanted or ()):
+            do = "learn them with the same order: name `categories` in the settings"
+        raise SnapshotError(tell(place, found=f"{name}: {found}", wanted=f"{wanted}, as the first one", do=do))
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the plain settings of a described model under dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
 
 
 def nested(value: Any, leaf: Any) -> Any:

@@ -1,10 +1,13 @@
 import io
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from streamem.cli.display import Bar, Lines, Silent, display_of, summarise
+from streamem.cli.portrait import portrait
+from streamem.em import LDS, Kalman, Snapshot
 from streamem.stream.progress import Progress, Summary
 
 
@@ -108,3 +111,66 @@ def test_nothing_new_says_how_to_start_afresh(capfd):
         "Nothing new to read: all 500 records were done by an earlier run. "
         "To start afresh: streamem run a.yaml --fresh\n"
     )
+
+
+def shown(snapshot, features):
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    console.print(portrait(snapshot, {"features": features}, console))
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    return [line.split() for line in text.splitlines()]
+
+
+def learned(model, columns, **arrays):
+    theta = model.assemble(arrays)
+    return Snapshot(model, theta, theta, 100, 100.0, 3, 0.5, -1.0), [f"sensor_{place}" for place in range(columns)]
+
+
+@pytest.mark.parametrize("states", [2, 3, 16, 40])
+def test_what_is_of_the_state_never_stands_under_a_feature(states):
+    spread = np.linspace(0.1, 0.9, states)
+    lines = shown(
+        *learned(
+            LDS(state_size=states),
+            3,
+            transition=np.diag(spread),
+            observation=np.ones((3, states)),
+            transition_covariance=np.diag(spread**2),
+            observation_covariance=np.diag([4.0, 9.0, 16.0]),
+            initial_mean=np.zeros(states),
+            initial_covariance=np.eye(states),
+            scale=np.ones(states + 3),
+        )
+    )
+    sizes, deviations = ([f"{value:.4g}" for value in values] for values in (spread[::-1], spread))
+    if states <= 3:
+        assert lines[2] == [str(place) for place in range(states)]
+        assert ["eigenvalues", *sizes] in lines
+        assert ["state", "sd", *deviations] in lines
+    else:
+        assert lines[2] == ["eigenvalues", "state", "sd"]
+        numbered = zip(map(str, range(states)), sizes, deviations, strict=True)
+        assert lines[3 : 3 + states] == [list(row) for row in numbered]
+    assert lines[lines.index(["sensor_0", "sensor_1", "sensor_2"]) + 1] == ["observation", "sd", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("columns", [2, 30])
+def test_a_tracker_of_many_features_has_a_row_for_each(columns):
+    spread = np.linspace(1.0, 2.0, columns)
+    model = Kalman(dynamics="local_trend")
+    arrays = {
+        "noise": np.array([spread, 2.0 * spread]),
+        "observation_covariance": np.diag(spread**2),
+        "initial_mean": np.zeros(2 * columns),
+        "initial_covariance": np.eye(2 * columns),
+        "scale": np.ones(3 * columns),
+    }
+    lines = shown(*learned(model, columns, **arrays))
+    told = [[f"{value:.4g}" for value in values] for values in (spread, 2.0 * spread, spread)]
+    if columns == 2:
+        assert lines[2:6] == [["sensor_0", "sensor_1"], *(["noise", *one] for one in told[:2]),
+                              ["observation", "sd", *told[2]]]  # fmt: skip
+    else:
+        assert lines[2] == ["noise", "noise", "observation", "sd"]
+        assert lines[3:33] == [[f"sensor_{n}", *row] for n, row in enumerate(zip(*told, strict=True))]

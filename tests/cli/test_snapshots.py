@@ -135,7 +135,10 @@ def test_combining_copies_of_a_model_gives_the_model(streamem, last, tmp_path):
     assert record["records_seen"] == 2 * last["records_seen"]
     combined, one = Snapshot.from_json(record), Snapshot.from_json(last)
     np.testing.assert_allclose(combined.averaged.components.mean, one.averaged.components.mean, rtol=1e-12)
-    assert streamem("show", path).code == 0
+    table = streamem("show", path)
+    assert table.code == 0
+    for part in ("updates", "step size", "last batch"):
+        assert part not in table.out
 
 
 def test_combine_writes_to_standard_output(streamem):

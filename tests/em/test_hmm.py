@@ -1,5 +1,6 @@
 """Hidden Markov models: against enumeration of all paths, hmmlearn, and direct minimisation of the objective."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise, product
 
@@ -10,7 +11,7 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from streamem.em import HMM, Carry, Categorical, Constant, Gaussian, Observations, OnlineEM, Poisson, Snapshot
+from streamem.em import HMM, Carry, Categorical, Constant, Gaussian, Observations, OnlineEM, Poisson, Snapshot, combine
 from streamem.em.chain import ChainParameters, stationary
 from streamem.em.combine import average, match
 from streamem.em.families.gaussian import GaussianParameters
@@ -308,6 +309,45 @@ def test_em_keeps_the_zeros_of_a_mask_and_a_chain_from_left_to_right_is_numbered
     assert (learned.transition[np.array(banded.mask) == 1] > 0.0).any()
 
 
+@pytest.mark.parametrize("settings", [{"transitions": "left_to_right"}, {"mask": ((1, 1, 0), (0, 1, 1), (0, 0, 1))}])
+def test_shares_of_complete_sequences_are_those_of_their_rows(settings):
+    rng, model = np.random.default_rng(0), HMM(states=3, sequences="complete", **settings)
+
+    def batch():
+        stays = rng.geometric(0.12, size=(12, 3))
+        means = np.repeat(np.tile([0.0, 6.0, 12.0], 12), stays.ravel())
+        return Observations(rng.normal(means)[:, None], sequence=sequence_of(stays.sum(axis=1))), stays.sum(axis=0)
+
+    learner, stayed = OnlineEM(model, warmup_records=300, certified=True), np.zeros(3)
+    for _ in range(60):
+        rows, stays = batch()
+        learner.update(rows)
+        stayed += stays
+    summary = learner.snapshot.summary()
+    assert summary["in_use"] == 3
+    shares = [one["share"] for one in summary["components"]]
+    np.testing.assert_allclose(shares, stayed / stayed.sum(), atol=0.03)
+    again = Snapshot.from_json(json.loads(json.dumps(learner.snapshot.to_json())))
+    assert [one["share"] for one in again.summary()["components"]] == shares
+    together = combine([learner.snapshot, again]).summary()["components"]
+    np.testing.assert_allclose([one["share"] for one in together], shares, rtol=1e-12)
+    one, span = learner.snapshot.averaged, model.unit(1.0)
+    drawn, exact = model.sampled(one, span, 20_000, rng), model.moments(one, span)
+    np.testing.assert_allclose(drawn.weight, exact.weight, atol=0.01)
+    assert learner.snapshot.certificate.violations == 0
+
+
+def test_states_of_complete_sequences_are_numbered_by_their_rows():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(np.repeat([5.0, -5.0], [7, 3])) for _ in range(60)])[:, None]
+    model = HMM(states=2, sequences="complete")
+    theta = model.start(Observations(values, sequence=sequence_of([10] * 60)), np.random.default_rng(0))
+    np.testing.assert_allclose(theta.share, [0.7, 0.3], atol=0.01)
+    np.testing.assert_allclose(theta.states.mean[:, 0], [5.0, -5.0], atol=0.2)
+    swapped = model.relabel(theta, np.array([1, 0]))
+    np.testing.assert_array_equal(swapped.share, theta.share[::-1])
+
+
 def test_sampled_inertia_of_chains_is_unbiased():
     for shape in SHAPES:
         model, theta = HMM(states=2, sequences=shape), parameters(2, leaving=0.2 if shape == "absorbing" else 0.0)
@@ -382,6 +422,7 @@ def test_a_learner_of_an_endless_stream_goes_on_along_every_key():
     [
         ({"mask": ((1, 1), (1, 1))}, "hmm: mask: found rows of .* wanted 3 rows of 3 numbers, each 0 or 1"),
         ({"mask": ((1, 2, 1), (1, 1, 1), (1, 1, 1))}, "wanted 3 rows of 3 numbers, each 0 or 1"),
+        ({"mask": ((0,) * 3,) * 3, "sequences": "absorbing"}, "found no transition at all; wanted at least one 1"),
         ({"mask": ((1, 1, 1), (0, 0, 0), (1, 1, 1))}, "found no state that may follow state 1"),
     ],
 )
@@ -399,9 +440,12 @@ def test_a_mask_that_cannot_be_is_refused(settings, said):
             "initial: row 0 with the sum 1.1; wanted probabilities",
         ),
         ({"transition": [[0.5, 0.4], [0.5, 0.5]]}, "endless", "transition: row 0 with the sum 0.9"),
+        ({"initial": [-0.1, 1.1]}, "endless", "initial: row 0 with -0.1 in it; wanted probabilities"),
         ({"transition": [[0.5]]}, "endless", "2 states"),
         ({"leaving": [0.2, 0.0], "transition": [[0.3, 0.5], [0.5, 0.5]]}, "endless", "a chain that ends"),
         ({"leaving": [0.2, 0.0], "transition": [[0.3, 0.5], [0.0, 1.0]]}, "absorbing", "a chain that cannot end"),
+        ({"share": [0.5, 0.6]}, "complete", "share: 2 numbers with the sum 1.1; wanted 2 shares"),
+        ({"share": [1.0]}, "complete", "share: 1 numbers with the sum 1; wanted 2 shares"),
     ],
 )
 def test_parameters_that_no_chain_can_have_are_refused(changes, sequences, said):

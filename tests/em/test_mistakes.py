@@ -15,6 +15,7 @@ from streamem.em import (
     MODELS,
     SCHEDULES,
     Bernoulli,
+    Categorical,
     Constant,
     Exponential,
     Gamma,
@@ -134,6 +135,25 @@ def test_combine_takes_a_list_of_snapshots():
         combine(one, one)
     with pytest.raises(ConfigError, match="combine: snapshot 2: found None; wanted a Snapshot"):
         combine([one, OnlineEM(Mixture(components=2)).snapshot])
+
+
+def test_what_differs_between_models_is_named_and_only_that():
+    one = learner().snapshot
+    red = replace(one, model=Mixture(components=2, family=Categorical(categories=("red", "blue"))))
+    blue = replace(one, model=Mixture(components=2, family=Categorical(categories=("blue", "red"))))
+    with pytest.raises(SnapshotError, match=r"found family.categories: .*same order: name `categories`") as caught:
+        combine([red, blue])
+    assert "components" not in str(caught.value)
+    with pytest.raises(SnapshotError, match="snapshot 2: found columns: 1; wanted 2, as the first one"):
+        combine([one, learner(values=X[:, :1]).snapshot])
+    track = learner(Kalman()).snapshot
+    gated = replace(track, model=Kalman(gate_sigma=4.0, horizon_seconds=3.0))
+    assert combine([track, gated]).model == track.model
+
+
+def test_a_snapshot_as_text_is_not_one_yet():
+    with pytest.raises(SnapshotError, match="snapshot: found text; wanted a mapping"):
+        Snapshot.from_json("{")
 
 
 @pytest.mark.parametrize(

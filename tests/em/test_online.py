@@ -186,9 +186,9 @@ def test_combining_refuses_what_does_not_fit():
         combine([])
     with pytest.raises(ConfigError, match=r"wanted 1 numbers >= 0"):
         combine([one], [1.0, 2.0])
-    with pytest.raises(SnapshotError, match="snapshot 2: found Mixture"):
+    with pytest.raises(SnapshotError, match="snapshot 2: found components: 3; wanted 2, as the first one"):
         combine([one, snapshot(components=3)])
-    with pytest.raises(SnapshotError, match="snapshot 2: found Mixture"):
+    with pytest.raises(SnapshotError, match=r"snapshot 2: found family\.covariance: tied; wanted full"):
         combine([one, snapshot(family=Gaussian(covariance="tied"))])
 
 
