@@ -112,7 +112,7 @@ class Kalman(Declaration):
     averaging_power = 6.0
     timed = True
     exposed = False
-    support = "a finite number"
+    support = "a finite number or a missing value"
     combinable = ""
 
     @property

@@ -177,7 +177,7 @@ class LDS(Declaration):
     averaging_power = 6.0
     timed = False
     exposed = False
-    support = "a finite number"
+    support = "a finite number or a missing value"
 
     @property
     def gated(self) -> bool:

@@ -262,9 +262,9 @@ def test_one_category_and_others_are_two():
 
 
 def test_what_a_value_must_be_names_some_categories():
-    assert FAMILY.support == "one of free, dense, jam, or its number from 0 to 2"
+    assert FAMILY.support == "one of free, dense, jam, or its number from 0 to 2, or a missing value"
     assert Categorical(categories=tuple("abcdefghij")).support.startswith("one of a, b, c, d, e, f, g, h, ..., or")
-    assert Categorical().support == "a category, or its number: a whole number of at least 0"
+    assert Categorical().support == "a category, or its number: a whole number of at least 0, or a missing value"
 
 
 def test_models_that_learned_different_categories_cannot_be_compared():

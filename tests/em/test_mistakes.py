@@ -151,6 +151,13 @@ def test_what_differs_between_models_is_named_and_only_that():
     assert combine([track, gated]).model == track.model
 
 
+@pytest.mark.parametrize("family", [kind() for name, kind in FAMILIES.items() if name != "product"])
+def test_what_a_value_must_be_says_once_whether_it_may_be_missing(family):
+    may = not family.wrong(np.array([[np.nan, 1.0]]))[0, 0]
+    assert family.support.count("missing") == 1
+    assert ("or a missing value" in family.support) is may
+
+
 def test_a_snapshot_as_text_is_not_one_yet():
     with pytest.raises(SnapshotError, match="snapshot: found text; wanted a mapping"):
         Snapshot.from_json("{")

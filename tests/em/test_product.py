@@ -220,7 +220,8 @@ def test_values_are_judged_by_their_part_and_all_kinds_are_told():
     assert wrong.tolist() == [[False, True, False, False], [False, False, True, True]]
     assert MIXED.support == (
         "for the first 2 features a finite number or a missing value, for the next feature a whole number of at least "
-        "0 or a missing value, for the next feature one of red, green, blue, or its number from 0 to 2"
+        "0 or a missing value, for the next feature one of red, green, blue, or its number from 0 to 2, "
+        "or a missing value"
     )
 
 

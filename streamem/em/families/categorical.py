@@ -122,8 +122,10 @@ class Categorical:
     def support(self) -> str:
         """What a value must be, in words, for messages."""
         if not self.categories or self.other:
-            return "a category, or its number: a whole number of at least 0"
-        return f"one of {listed(self.categories)}, or its number from 0 to {len(self.categories) - 1}"
+            return "a category, or its number: a whole number of at least 0, or a missing value"
+        return (
+            f"one of {listed(self.categories)}, or its number from 0 to {len(self.categories) - 1}, or a missing value"
+        )
 
     def free_parameters(self, components: int, columns: int) -> int:
         """Return how many numbers are learned; two categories are taken to be there while none is named."""

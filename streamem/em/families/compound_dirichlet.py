@@ -80,7 +80,7 @@ class CompoundDirichlet(Declaration):
     [[False, False], [False, True]]
     """
 
-    support: ClassVar[str] = "a whole number of at least 0 in every column"
+    support: ClassVar[str] = "a whole number of at least 0 in every column, none of them missing"
     exposed: ClassVar[bool] = False
     type: Literal["compound_dirichlet"] = "compound_dirichlet"
 

@@ -25,7 +25,7 @@ class Multinomial(Independent):
     8
     """
 
-    support: ClassVar[str] = "a whole number of at least 0 in every column"
+    support: ClassVar[str] = "a whole number of at least 0 in every column, none of them missing"
     type: Literal["multinomial"] = "multinomial"
 
     def free_parameters(self, components: int, columns: int) -> int:

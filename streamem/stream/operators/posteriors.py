@@ -227,8 +227,8 @@ class Inputs:
                     text = str(frame.get_column(feature)[row])
                     return self.texts.unknown(f"{self.operator}: {feature}", feature, text)
                 family = over(self.model, len(self.features))[column][1]
-                support = self.model.support if family is None else family.support
-                place, value, wanted = feature, values[:, column], f"{support} or a missing value"
+                wanted = self.model.support if family is None else family.support
+                place, value = feature, values[:, column]
             found = "nothing" if value is None or value[row] is None else str(value[row])
             do = "mend the record, or drop it by where"
             return tell(f"{self.operator}: {place}", found=found, wanted=wanted, do=do)
