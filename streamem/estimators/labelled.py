@@ -26,6 +26,9 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
 
     It is a clusterer and an anomaly detector at once. Predictions, scores and fitted attributes are of the running
     average of the parameters, which is less noisy than the current ones that learning goes on from.
+
+    As river's `evaluate` takes `score_one` of whatever is an anomaly detector, metrics of labels, such as AdjustedRand,
+    are to be updated with `predict_one` in a loop of one's own; Silhouette is evaluated by `predict_one` and `centers`.
     """
 
     kind: ClassVar[type[Any]]
@@ -195,6 +198,16 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         return self._posterior_of(frame)
 
     # ------------------------------------------------------------------------------------------------- what was learned
+
+    @property
+    def centers(self) -> dict[int, dict[Any, float]]:
+        """The mean of every component by feature, as river's clusterers tell it; empty before the start."""
+        snapshot = self._learner.snapshot
+        if snapshot is None:
+            return {}
+        model: Any = snapshot.model
+        rows = model.summary(snapshot.averaged)
+        return {place: dict(zip(self._modelled, row["mean"], strict=True)) for place, row in enumerate(rows)}
 
     def __getattr__(self, name: str) -> Any:
         """Return a fitted attribute, such as ``means_``: of the averaged parameters, a copy.

@@ -158,28 +158,29 @@ class Learner(Named):
         if not len(frame):
             return
         present = frame.columns
-        if len(present) != self._width or present != list(self._names):
-            self._known(present)
-        values, keys, times = self._read_frame(frame, self._names)
+        new = self._new(present) if len(present) != self._width or present != list(self._names) else []
+        values, keys, times = self._read_frame(frame, (*self._names, *new))
         if self._gathered.count:
             names = self._names
             self.flush()
             if self._names != names:
-                values = frame_columns(frame, self._names)
+                values = frame_columns(frame, (*self._names, *new))
                 values[np.isnan(values)] = self._empty
-        self._learn_frame(values, keys, times)
+        self._learn_frame(values, keys, times, self._new(present) if new else [])
 
-    def _learn_frame(self, values: Array, keys: list[Any], times: Array) -> None:
+    def _learn_frame(self, values: Array, keys: list[Any], times: Array, new: Sequence[Any] = ()) -> None:
         try:
-            self._learn(values, keys, times)
+            self._learn(values, keys, times, new)
         except ModelError as error:
             raise self._mend(error, values, gathered=False) from error
         self._full_at = self._room()
 
-    def _learn(self, values: Array, keys: list[Any], times: Array) -> None:
-        """Learn from records, columns as named, as one micro-batch; an exception leaves everything as it was."""
+    def _learn(self, values: Array, keys: list[Any], times: Array, new: Sequence[Any] = ()) -> None:
+        """Learn from records, columns as named and then `new`, as one micro-batch; if it fails nothing has changed."""
         before, held = dict(self.__dict__), self._learner.held
         try:
+            if new:
+                self._widen(new)
             # what overflows is found out by what comes of it, which is a ModelError and no warning
             with np.errstate(over="ignore", invalid="ignore"):
                 if self._learner.snapshot is None:
