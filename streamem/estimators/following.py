@@ -1,6 +1,7 @@
 """Sequences between micro-batches: predictions know the gathered records too, though nothing is learned of them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from streamem.em import Observations, Posterior
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
+from streamem.errors import ModelError
 from streamem.estimators.learner import Learner
 from streamem.estimators.named import ALONE
 from streamem.estimators.strangeness import Ranks, ordered
@@ -45,15 +47,27 @@ class Following(Learner):
         if stop - start == 1:
             row = np.frombuffer(gathered.memory, count=len(gathered.names), offset=start * gathered.stride)
             time = gathered.times[start] if gathered.times else 0.0
-            key = keys[0] if keys else ALONE
-            self._live[key] = dict(self._step(row[: self._columns].copy(), time, self._left(key)))
+            self._follow_one(row[: self._columns].copy(), time, keys[0] if keys else ALONE)
         else:
-            values = np.ascontiguousarray(gathered.values[start:stop, : self._columns])
-            left, several = self._passed(values, keys, np.array(gathered.times[start:stop]))[1:]
-            for name, array in (left or {}).items():
-                for place, key in enumerate(several):
-                    self._live.setdefault(key, {})[name] = array[place : place + 1]
+            self._follow_several(gathered.values[start:stop, : self._columns], keys, gathered.times[start:stop])
         self._followed = stop
+
+    def _follow_several(self, values: Array, keys: list[Any], times: list[float]) -> None:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                left, several = self._passed(np.ascontiguousarray(values), keys, np.array(times))[1:]
+        except ModelError:  # a record is too far from everything: the others go on one by one
+            for place, row in enumerate(values):
+                self._follow_one(row.copy(), times[place] if times else 0.0, keys[place] if keys else ALONE)
+            return
+        for name, array in (left or {}).items():
+            for place, key in enumerate(several):
+                self._live.setdefault(key, {})[name] = array[place : place + 1]
+
+    def _follow_one(self, values: Array, time: float, key: Any) -> None:
+        """Let a sequence go on past a record; not past one too far away to tell anything of."""
+        with suppress(ModelError), np.errstate(over="ignore", invalid="ignore"):
+            self._live[key] = dict(self._step(values, time, self._left(key)))
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
         """Return what a record leaves to the next of its sequence."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamem.em.observations import Array
+from streamem.em.observations import Array, Labels
 from streamem.errors import DataError, tell
 
 __all__ = ["Gathered"]
@@ -75,6 +75,13 @@ class Gathered:
             if name in names:
                 values[:, names.index(name)] = old[:, place]
         made.fill(values)
+        return made
+
+    def only(self, rows: Labels) -> "Gathered":
+        """Return these records alone."""
+        keys, times = ([one[row] for row in rows] if one else [] for one in (self.keys, self.times))
+        made = Gathered(self.names, self.room, 0, keys, times)
+        made.fill(self.values[rows])
         return made
 
     def fill(self, values: Array) -> None:

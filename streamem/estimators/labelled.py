@@ -26,6 +26,9 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
 
     It is a clusterer and an anomaly detector at once. Predictions, scores and fitted attributes are of the running
     average of the parameters, which is less noisy than the current ones that learning goes on from.
+
+    As river's `evaluate` takes `score_one` of whatever is an anomaly detector, metrics of labels, such as AdjustedRand,
+    are to be updated with `predict_one` in a loop of one's own; Silhouette is evaluated by `predict_one` and `centers`.
     """
 
     kind: ClassVar[type[Any]]
@@ -129,11 +132,7 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
             The record is too far from everything learned to tell how far.
         """
         found = self._reading(self._learner.snapshot, x, self._observed(x)[0])
-        if found is not None and found[0] - found[0] != 0.0:
-            do = "look at its values"
-            place, far = "a record", f"a log-likelihood of {found[0]:g}"
-            raise ModelError(tell(place, found=far, wanted="a finite number", do=do))
-        return found
+        return None if found is None else finite(found)
 
     def _reading(self, snapshot: Snapshot | None, x: Mapping[Any, Any], values: Array) -> Reading | None:
         """Return the same of a record with so many numbers."""
@@ -146,7 +145,7 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:  # noqa: ARG002
         begun = self._learner.begun()
         model: Any = begun.model
-        return left(read_row(model, begun.averaged, values, carried))
+        return left(finite(read_row(model, begun.averaged, values, carried)))
 
     def predict_many(self, X: Any) -> Any:
         """Return the number of the most probable component of every row, as a series like the frame.
@@ -199,6 +198,16 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         return self._posterior_of(frame)
 
     # ------------------------------------------------------------------------------------------------- what was learned
+
+    @property
+    def centers(self) -> dict[int, dict[Any, float]]:
+        """The mean of every component by feature, as river's clusterers tell it; empty before the start."""
+        snapshot = self._learner.snapshot
+        if snapshot is None:
+            return {}
+        model: Any = snapshot.model
+        rows = model.summary(snapshot.averaged)
+        return {place: dict(zip(self._modelled, row["mean"], strict=True)) for place, row in enumerate(rows)}
 
     def __getattr__(self, name: str) -> Any:
         """Return a fitted attribute, such as ``means_``: of the averaged parameters, a copy.
@@ -255,3 +264,11 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         if features is None:
             features = list(getattr(fitted, "feature_names_in_", range(snapshot.columns)))
         return cls.from_snapshot(snapshot, features=features, **{**cls._settings_of(snapshot.model), **settings})
+
+
+def finite(reading: Reading) -> Reading:
+    """Return a reading as it is; a ModelError, where the record is too far from everything learned to tell how far."""
+    if reading[0] - reading[0] != 0.0:
+        place, far = "a record", f"a log-likelihood of {reading[0]:g}"
+        raise ModelError(tell(place, found=far, wanted="a finite number", do="look at its values"))
+    return reading

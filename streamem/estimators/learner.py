@@ -13,10 +13,10 @@ import polars as pl
 from streamem.em import AnomalyRank, Observations, Posterior, Snapshot
 from streamem.em.growth import growable, grown
 from streamem.em.observations import Array
-from streamem.errors import ModelError, StreamemError
+from streamem.errors import ModelError, StreamemError, tell
 from streamem.estimators.display import html_table
-from streamem.estimators.gathered import Gathered
-from streamem.estimators.named import Named
+from streamem.estimators.named import Named, padded
+from streamem.estimators.strangeness import astray
 from streamem.estimators.values import (
     frame_columns,
     frame_of,
@@ -62,42 +62,48 @@ class Learner(Named):
         else:
             gathered.put(row)
         if gathered.count >= self._full_at:
-            self._full()
+            self.flush()
 
     def _fits(self, row: Sequence[float]) -> bool:
         """Return whether the model can give rise to the numbers of a record."""
         return not self._learner.model.wrong(np.array((row,), np.float64)).any()
 
-    def _full(self) -> None:
-        try:
-            self.flush()
-        except ModelError:
-            self._mend()
-            raise
+    def _mend(self, error: ModelError, values: Array, *, gathered: bool) -> ModelError:
+        """Forget records that no parameters can explain, and return what to say; of gathered ones the last, if none is.
 
-    def _mend(self) -> None:
-        """Forget gathered records that no parameters can explain; where there is none, the last."""
-        bad = [row for row in range(self._gathered.count) if not self._possible(row)]
-        if not bad:
+        Before the start those that are held for it are looked through too: any of them can be what makes it impossible.
+        """
+        learner = self._learner
+        if learner.snapshot is None:
+            held = [padded(batch.values, values.shape[1]) for batch in learner.held]
+            whole = np.concatenate([*held, values])
+            bad = astray(whole)
+            *before, last = np.split(bad, np.cumsum([len(rows) for rows in held], dtype=int))
+            if bad.any():
+                error = ModelError(self._too_far(whole, int(bad.argmax())))
+                kept = [batch[~out] for batch, out in zip(learner.held, before, strict=True)]
+                learner.held = [batch for batch in kept if len(batch)]
+        else:
+            last = bad = np.array([not self._possible(row) for row in range(self._gathered.count)], bool)
+        if gathered and last.any():
+            self._gathered = self._gathered.only(np.flatnonzero(~last))
+        elif gathered and not bad.any():
             self._gathered.take_back()
-            return
-        keep = np.setdiff1d(np.arange(self._gathered.count), bad)
-        values = self._gathered.values[keep]
-        old = self._gathered
-        made = Gathered(old.names, old.room)
-        made.keys = [old.keys[row] for row in keep] if old.keys else []
-        made.times = [old.times[row] for row in keep] if old.times else []
-        made.fill(values)
-        self._gathered = made
+        self._full_at = self._room()
         self._forget_ahead()
+        return error
+
+    def _too_far(self, values: Array, row: int) -> str:
+        found = ", ".join(f"{name!r}: {value:g}" for name, value in zip(self._names, values[row], strict=False))
+        wanted = "numbers that do not make all others vanish in rounding"
+        return tell(f"record {row} of the warm-up", found=f"{{{found}}}", wanted=wanted, do="mend it, or leave it out")
 
     def _possible(self, row: int) -> bool:
         """Return whether a gathered record has a finite log-likelihood."""
-        if self._learner.snapshot is None:
-            return True
         values = self._gathered.values[row : row + 1, : self._columns]
         try:
-            self._learner.model.posterior(self._learner.snapshot.parameters, Observations(values), None)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._learner.model.posterior(self._learner.begun().parameters, Observations(values), None)
         except ModelError:
             return False
         return True
@@ -108,14 +114,23 @@ class Learner(Named):
         Raises
         ------
         ModelError
-            The start or the update degenerates. The estimator is as it was, its records still gathered.
+            The start or the update degenerates. Nothing is learned. The records that no parameters can explain are left
+            out, the last where none is such; the others wait for the next call.
         """
         gathered = self._gathered
-        if gathered.count:
-            self._learn(gathered.values, list(gathered.keys), np.array(gathered.times))
-            if self._gathered is gathered:
-                gathered.clear()
-            self._full_at = self._room()
+        if not gathered.count:
+            return
+        values = gathered.values
+        try:
+            self._learn(values, list(gathered.keys), np.array(gathered.times))
+        except ModelError as error:
+            told = self._mend(error, values, gathered=True)
+            if self._gathered.count == self._gathered.room:  # what was wrong was held: there is room for these now
+                self.flush()
+            raise told from error
+        if self._gathered is gathered:
+            gathered.clear()
+        self._full_at = self._room()
 
     def learn_many(self, X: Any) -> None:
         """Learn from a frame as one micro-batch; records that are gathered are learned before it.
@@ -131,37 +146,46 @@ class Learner(Named):
             A column that is no numbers, a value that the model cannot give rise to, none of the features, or a row
             without a key or time. Nothing is learned.
         ModelError
-            The update degenerates. The frame is not learned.
+            The start or the update degenerates. The frame is not learned, and earlier records that make the start
+            impossible are left out.
         """
         plain = self._plain and not self._gathered.count
         values = plain_rows(X, self._names) if plain else None
         if values is not None and len(values):
-            self._learn(values, [], np.empty(0))
-            self._full_at = self._room()
+            self._learn_frame(values, [], np.empty(0))
             return
         frame = frame_of(X)
         if not len(frame):
             return
         present = frame.columns
-        if len(present) != self._width or present != list(self._names):
-            self._known(present)
-        values, keys, times = self._read_frame(frame, self._names)
+        new = self._new(present) if len(present) != self._width or present != list(self._names) else []
+        values, keys, times = self._read_frame(frame, (*self._names, *new))
         if self._gathered.count:
             names = self._names
             self.flush()
             if self._names != names:
-                values = frame_columns(frame, self._names)
+                values = frame_columns(frame, (*self._names, *new))
                 values[np.isnan(values)] = self._empty
-        self._learn(values, keys, times)
+        self._learn_frame(values, keys, times, self._new(present) if new else [])
+
+    def _learn_frame(self, values: Array, keys: list[Any], times: Array, new: Sequence[Any] = ()) -> None:
+        try:
+            self._learn(values, keys, times, new)
+        except ModelError as error:
+            raise self._mend(error, values, gathered=False) from error
         self._full_at = self._room()
 
-    def _learn(self, values: Array, keys: list[Any], times: Array) -> None:
-        """Learn from records, columns as named, as one micro-batch; an exception leaves everything as it was."""
+    def _learn(self, values: Array, keys: list[Any], times: Array, new: Sequence[Any] = ()) -> None:
+        """Learn from records, columns as named and then `new`, as one micro-batch; if it fails nothing has changed."""
         before, held = dict(self.__dict__), self._learner.held
         try:
-            if self._learner.snapshot is None:
-                values = self._settle(values)
-            self._update(values, keys, times)
+            if new:
+                self._widen(new)
+            # what overflows is found out by what comes of it, which is a ModelError and no warning
+            with np.errstate(over="ignore", invalid="ignore"):
+                if self._learner.snapshot is None:
+                    values = self._settle(values)
+                self._update(values, keys, times)
         except StreamemError:
             self.__dict__.update(before)
             self._learner.held = held

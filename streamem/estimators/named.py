@@ -1,6 +1,6 @@
 """What estimators know by name: settings, features, keys and times of records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +35,7 @@ ALONE: Any = None
 class Named(base.Estimator):
     """An `OnlineEM` whose columns have names, and the records that wait for it."""
 
+    n_components: int
     batch_size: int
     features: Sequence[Any] | None
     key: Any
@@ -59,11 +60,36 @@ class Named(base.Estimator):
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
         for name, least in (("batch_size", 1), ("max_keys", 1), ("anomaly_window_records", 100)):
-            at_least(f"{type(self).__name__}: {name}", getattr(self, name), least)
-        if self.features is not None and (isinstance(self.features, str) or not list(self.features)):
-            found, do = repr(self.features), "write a list of names, or leave it out"
-            raise ConfigError(tell("features", found=found, wanted="names of features", do=do))
+            place, value = f"{type(self).__name__}: {name}", getattr(self, name)
+            if value is not None or name != "max_keys":
+                check_whole(place, value)
+            at_least(place, value, least)
+        if "n_components" in settings:
+            check_whole(f"{type(self).__name__}: n_components", self.n_components)
+        self._check_names()
         self._restart(self._model(), None)
+
+    def _check_names(self) -> None:
+        """Refuse features, a key and a time that cannot be told apart, with a ConfigError."""
+        if self.key is not None and self.key == self.time:
+            found, do = f"{self.key!r} for both", "name two fields"
+            raise ConfigError(tell("key and time", found=found, wanted="two names", do=do))
+        if self.features is None:
+            return
+        found, do = repr(self.features)[:60], "write a list of names, or leave it out"
+        if isinstance(self.features, str | bytes) or not isinstance(self.features, Iterable):
+            raise ConfigError(tell("features", found=found, wanted="names of features", do=do))
+        names = list(self.features)
+        try:
+            apart = bool(names) and len(set(names)) == len(names)
+        except TypeError:
+            apart = False
+        if not apart:
+            raise ConfigError(tell("features", found=found, wanted="names of features, each once", do=do))
+        for role, name in (("key", self.key), ("time", self.time)):
+            if name is not None and name in names:
+                wanted, do = f"features without the {role} {name!r}", "leave it out of them"
+                raise ConfigError(tell("features", found=found, wanted=wanted, do=do))
 
     def _model(self) -> Model:
         """Return the model that the settings describe."""
@@ -131,8 +157,8 @@ class Named(base.Estimator):
         """Whether features may still join."""
         return not self._fixed and (self._learner.snapshot is None or growable(self._learner.model))
 
-    def _known(self, present: Sequence[Any]) -> None:
-        """Make the names of new features columns of records.
+    def _new(self, present: Sequence[Any]) -> list[Any]:
+        """Return the names of new features; nothing changes.
 
         Raises
         ------
@@ -145,13 +171,16 @@ class Named(base.Estimator):
             wanted = ", ".join(map(str, names))
             do = f"leave it out: what a {self._learner.model.type} follows is settled once it has begun"
             raise DataError(tell(f"feature {new[0]!r}", found="a new one", wanted=wanted, do=do))
-        if not new:
-            if not set(names) & set(present):
-                found = ", ".join(map(repr, present)) or "nothing"
-                do = "give at least one of them" if names else "give records of named numbers"
-                wanted = "one of " + ", ".join(map(repr, names)) if names else "features"
-                raise DataError(tell("the features of a record", found=found, wanted=wanted, do=do))
-            return
+        if not new and not set(names) & set(present):
+            found = ", ".join(map(repr, present)) or "nothing"
+            do = "give at least one of them" if names else "give records of named numbers"
+            wanted = "one of " + ", ".join(map(repr, names)) if names else "features"
+            raise DataError(tell("the features of a record", found=found, wanted=wanted, do=do))
+        return new
+
+    def _widen(self, new: Sequence[Any]) -> None:
+        """Make the names of new features columns of records."""
+        names = self._names
         widened = self._gathered.widened((*names, *new), self._empty)
         self._learner.held = [held_over(batch, len(names) + len(new), self._empty) for batch in self._learner.held]
         if self._waiting is not None:
@@ -177,7 +206,11 @@ class Named(base.Estimator):
                 self._checked(name, x[name])
         for name in self._names if self._fixed else ():
             self._checked(name, x.get(name))
-        self._known(list(x))
+        new = self._new(list(x))
+        if self.key is not None or self.time is not None:
+            self._time_of(x, self._key_of(x))
+        if new:
+            self._widen(new)
         return [self._checked(name, x.get(name)) for name in self._names]
 
     def _checked(self, name: Any, value: Any) -> float:
@@ -282,7 +315,7 @@ class Named(base.Estimator):
             if name not in (self.key, self.time):
                 self._checked(name, x[name])
         if self._fixed and not any(name in x for name in self._names):
-            self._known(list(x))  # which says what is wrong
+            self._new(list(x))  # which says what is wrong
         values = np.array([self._checked(name, x.get(name)) for name in self._modelled])
         return values, np.packbits(np.isnan(values)).tobytes()
 
@@ -312,3 +345,9 @@ def padded(values: Array, columns: int, empty: float = MISSING) -> Array:
 def held_over(batch: Observations, columns: int, empty: float) -> Observations:
     """Return held rows with so many columns."""
     return batch.with_values(padded(batch.values, columns, empty))
+
+
+def check_whole(place: str, value: Any) -> None:
+    """Refuse what is no whole number, with a ConfigError."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise ConfigError(tell(place, found=repr(value), wanted="a whole number", do="write one"))

@@ -13,13 +13,19 @@ from streamem.em import AnomalyRank
 from streamem.em.anomaly import LEAST
 from streamem.em.observations import Array, Flags
 
-__all__ = ["UNKNOWN", "Ranks", "scores", "strangeness"]
+__all__ = ["UNKNOWN", "Ranks", "astray", "scores", "strangeness"]
 
 UNKNOWN = 0.0
 """The score while fewer than 100 records with the same missing values were learned: as river's HalfSpaceTrees say it.
 
 Its filters rely on that: they keep what is scored higher than usual from being learned.
 """
+
+LOST = 1e8
+"""So many times as far as others are, a value squared leaves nothing of theirs squared in a sum of doubles."""
+
+HUGE = 1e150
+"""Beyond it a square overflows."""
 
 Ranks = dict[bytes, list[float]]
 """The log-likelihoods of the windows, sorted, by the pattern of missing values."""
@@ -68,4 +74,25 @@ def scores(rank: AnomalyRank, log_likelihood: Array, missing: Flags) -> Array:
         below = np.maximum(window[0] - mine, 0.0)
         likelier = np.where(below > 0.0, count + below / (1.0 + below), count - 0.5 * (low + high))
         out[rows] = likelier / (count + 1.0)
+    return out
+
+
+def astray(values: Array) -> Flags:
+    """Return which rows, shape (N,), have a value so far from the others that no variance tells these apart any more.
+
+    Examples
+    --------
+    >>> astray(np.array([[1.0], [2.0], [1e200], [np.nan], [3.0]])).tolist()
+    [False, False, True, False, False]
+    """
+    out = np.zeros(len(values), bool)
+    for column in values.T:
+        there = ~np.isnan(column)
+        if there.any():
+            # halves, as a difference of two doubles can overflow
+            apart = np.abs(0.5 * column - np.median(0.5 * column[there]))
+            near = apart[there & (apart > 0.0)]
+            usual = min(float(np.median(near)) if len(near) else HUGE, HUGE)
+            least = min(LOST * usual, HUGE)
+            out |= there & (apart > least)
     return out

@@ -1,6 +1,6 @@
 """Kalman trackers as river forecasters: known laws of motion, learned noise, one track for each key."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,11 @@ class KalmanTracker(Written, Forecaster):
             The start or the update degenerates. Nothing has changed, but that a record too far from all that was
             learned is left out of the micro-batch.
         """
-        self._take(y if x is None and type(y) is dict else self._record(y, x))
+        if x is None and type(y) is dict:
+            self._take(y)
+            return
+        self._take(self._record(y, x))
+        self._scalar = self._scalar or plain_number(y, x)
 
     def _record(self, y: Any, x: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
         """Return a record as one mapping."""
@@ -140,7 +144,6 @@ class KalmanTracker(Written, Forecaster):
         if known and known != (TARGET,):
             do = "give a mapping with these names"
             raise DataError(tell("a record", found=f"{y!r}"[:60], wanted=", ".join(map(str, known)), do=do))
-        self._scalar = True
         return {TARGET: y, **{name: x[name] for name in (self.key, self.time) if x and name in x}}
 
     # ------------------------------------------------------------------------------------------------- one record
@@ -160,7 +163,7 @@ class KalmanTracker(Written, Forecaster):
         """
         return self.forecast(1, None if x is None else [dict(x)])[0]
 
-    def forecast(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None = None) -> list[Any]:
+    def forecast(self, horizon: int, xs: Iterable[Mapping[Any, Any]] | None = None) -> list[Any]:
         """Return where the next `horizon` records are expected: a list of mappings, or of numbers.
 
         Before the start it is the last value everywhere.
@@ -169,7 +172,7 @@ class KalmanTracker(Written, Forecaster):
         ----------
         horizon : int
             Steps ahead. Without times of their own they are as far apart as records were lately.
-        xs : sequence of mappings, optional
+        xs : iterable of mappings, optional
             Key and time of each, where they have names.
 
         Raises
@@ -178,10 +181,11 @@ class KalmanTracker(Written, Forecaster):
             The key is missing, or a time goes back.
         """
         steps = int(horizon)
-        if steps < 0 or (xs is not None and len(xs) < steps):
-            found = f"{horizon} steps" + ("" if xs is None else f" and {len(xs)} records")
+        told = None if xs is None else list(xs)
+        if steps < 0 or (told is not None and len(told) < steps):
+            found = f"{horizon} steps" + ("" if told is None else f" and {len(told)} records")
             raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
-        key = ALONE if self.key is None else self._key_of(xs[0] if xs else {})
+        key = ALONE if self.key is None else self._key_of(told[0] if told else {})
         if self._learner.snapshot is None:
             return [self._as_told(self._last_row())] * steps
         begun = self._learner.begun()
@@ -190,7 +194,7 @@ class KalmanTracker(Written, Forecaster):
         C = over_columns(model.moved(np.ones(1)), theta.noise)[2]
         if carried is None or not carried["known"][0]:
             return [self._as_told(C @ theta.initial_mean)] * steps
-        ahead = self._ahead(key, steps, xs)
+        ahead = self._ahead(key, steps, told)
         A = over_columns(model.moved(ahead), theta.noise)[0]
         expected = (A @ carried["mean"][0]) @ C.T
         return [self._as_told(row) for row in expected]
@@ -212,11 +216,11 @@ class KalmanTracker(Written, Forecaster):
         rows = gathered.values if gathered.count else held[-1].values if held else np.full((1, len(names)), np.nan)
         return np.asarray(rows[-1])
 
-    def _as_told(self, row: Array) -> Any:
+    def _as_told(self, row: Array, names: Sequence[Any] | None = None, *, scalar: bool = False) -> Any:
         """Return numbers by their names, or the number where records are numbers."""
-        if self._scalar:
+        if scalar or self._scalar:
             return float(row[0]) if len(row) else float("nan")
-        return dict(zip(self._names, row.tolist(), strict=True))
+        return dict(zip(self._names if names is None else names, row.tolist(), strict=True))
 
     def filter_one(self, y: Any = None, x: Mapping[Any, Any] | None = None) -> Any:
         """Return where the thing is, given this record and those before it; nothing is learned.
@@ -228,12 +232,13 @@ class KalmanTracker(Written, Forecaster):
         DataError
             As in `learn_one`.
         """
-        told, values = self._said(self._record(y, x))
+        record, scalar = self._record(y, x), plain_number(y, x)
+        told, values = self._said(record)
         if told is None:
-            return self._as_told(values)
+            return self._as_told(values, self._named_in(record), scalar=scalar)
         theta = self._learner.begun().averaged
         C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2]
-        return self._as_told(C @ told.columns["mean"][0])
+        return self._as_told(C @ told.columns["mean"][0], scalar=scalar)
 
     def log_likelihood_one(self, y: Any = None, x: Mapping[Any, Any] | None = None) -> float:
         """Return the log-likelihood of the record in nats, given those before it; NaN before the start.
@@ -270,10 +275,13 @@ class KalmanTracker(Written, Forecaster):
         key = self._key_of(record)
         time = self._time_of(record, key)
         if self._learner.snapshot is None:
-            names = self._names or tuple(name for name in record if name not in (self.key, self.time))
-            return None, np.array([self._checked(name, record.get(name)) for name in names])
+            return None, np.array([self._checked(name, record.get(name)) for name in self._named_in(record)])
         values, _ = self._observed(record)
         return self._one(values, time, self._carried(key))[0], values
+
+    def _named_in(self, record: Mapping[Any, Any]) -> Sequence[Any]:
+        """Return the names of features; before the first is learned those of a record."""
+        return self._names or tuple(name for name in record if name not in (self.key, self.time))
 
     def _one(self, values: Array, time: float, carried: Carried | None) -> tuple[Posterior, Carried | None]:
         when = None if self.time is None else np.array([time])
@@ -381,3 +389,8 @@ class KalmanTracker(Written, Forecaster):
             **{name: getattr(model, name) for name in names},
             "observation_covariance_type": model.observation_covariance,
         }
+
+
+def plain_number(y: Any, x: Mapping[Any, Any] | None) -> bool:
+    """Return whether a record is a number, and no mapping of names to numbers."""
+    return not isinstance(y, Mapping) and (y is not None or x is None)

@@ -5,7 +5,8 @@ No pickle: JSON holds settings, snapshot, what the sequences carry, and the reco
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +17,7 @@ from streamem.em import FAMILIES, SCHEDULES, AnomalyRank, Carry, Observations, S
 from streamem.em import combine as combine_snapshots
 from streamem.em.description import build, describe
 from streamem.em.model import Model
-from streamem.errors import ConfigError, SnapshotError, StreamemError, tell
+from streamem.errors import ConfigError, ModelError, SnapshotError, StreamemError, tell
 from streamem.estimators.following import Following
 from streamem.estimators.gathered import Gathered
 from streamem.stream.snapshots import read_snapshot
@@ -231,7 +232,8 @@ class Written(Following):
     def combine(cls, models: Sequence[Self], weights: Sequence[float] | None = None) -> Self:
         """Return one estimator from several that were trained apart: components are matched, then averaged.
 
-        What is gathered in each is learned first, by copies: the models stay as they are. The settings are those of the
+        What is gathered in each is learned first, by copies: the models stay as they are. A gathered
+        record that no parameters can explain is left out. The settings are those of the
         first; what sequences carry and the windows of scores are left behind.
 
         Parameters
@@ -252,6 +254,9 @@ class Written(Following):
         ----------
         Amid and Warmuth (2020), section 4.
         """
+        if not isinstance(models, Iterable):
+            found, do = f"a {type(models).__name__}", "write combine([one, other])"
+            raise ConfigError(tell("combine: models", found=found, wanted="a list of estimators", do=do))
         copies = []
         for place, one in enumerate(models, start=1):
             if not isinstance(one, cls) or one._learner.snapshot is None:
@@ -259,7 +264,9 @@ class Written(Following):
                 do = "leave it out, or let it learn more first"
                 raise ConfigError(tell(f"combine: model {place}", found=found, wanted=f"a {cls.__name__}", do=do))
             copies.append(copy.deepcopy(one))
-            copies[-1].flush()
+            while copies[-1]._gathered.count:
+                with suppress(ModelError):  # which has left out what it is about
+                    copies[-1].flush()
         if not copies:
             raise ConfigError(tell("combine", found="no models", wanted="at least one", do="name models"))
         first = copies[0]

@@ -376,3 +376,53 @@ def test_a_tracker_tells_the_matrices_that_it_learned():
     assert model.observation_covariance[0, 0] == pytest.approx(4.0, rel=0.25)
     assert model.transition_covariance[1, 1] == pytest.approx(0.25, rel=0.5)
     assert all(isinstance(ahead, float) for ahead in model.forecast(3))
+
+
+@each
+def test_a_refused_record_or_frame_leaves_no_feature_behind(kind):
+    settings = {"key": "device"} | ({"time": "when"} if kind is estimators.KalmanTracker else {})
+    model = small(kind, **settings)
+    for place, x in enumerate(records(kind, 30)):
+        model.learn_one({**x, "device": "d", "when": place})
+    if kind is not estimators.KalmanTracker:
+        model = small(kind, key="device")
+        learn(model, records(kind, 100, keys=2))
+    before = model.to_json()
+    for wrong in ({"phantom": 1.0}, {"phantom": 1.0, "device": None}, {"phantom": 1.0, "device": "d", "when": "noon"}):
+        if "when" in wrong and model.time is None:
+            continue
+        with pytest.raises(DataError):
+            model.learn_one(wrong)
+        with pytest.raises(DataError):
+            model.learn_many(pd.DataFrame([wrong]))
+    after = model.to_json()
+    assert after["state"]["names"] == before["state"]["names"]
+
+
+def test_asking_a_tracker_about_a_number_changes_nothing():
+    model = small(estimators.KalmanTracker)
+    assert model.filter_one(3.0) == 3.0
+    assert model.filter_one({"x": 3.0}) == {"x": 3.0}
+    before = model.to_json()
+    for method in (model.score_one, model.log_likelihood_one, model.filter_one):
+        method(3.0)
+    with pytest.raises(DataError):
+        model.learn_one("text")
+    assert model.to_json() == before
+    model.learn_one({"y": 1.0})
+    assert model.predict_one() == {"y": 1.0}
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 1.5}, {"features": 5}, {"n_components": 2.0}, {"features": "ab"},
+                                      {"features": ["a", "a"]}, {"features": ["a", "k"], "key": "k"},
+                                      {"batch_size": None}, {"features": [["a"]]}])  # fmt: skip
+def test_a_setting_that_cannot_be_is_refused_at_once(settings):
+    with pytest.raises(ConfigError):
+        estimators.GaussianHMM(**settings)
+
+
+def test_key_and_time_are_two_fields_and_combine_takes_a_list():
+    with pytest.raises(ConfigError, match="key and time"):
+        estimators.KalmanTracker(key="t", time="t")
+    with pytest.raises(ConfigError, match="combine: models"):
+        estimators.GaussianMixture.combine(learned(estimators.GaussianMixture))

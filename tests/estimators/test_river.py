@@ -112,3 +112,25 @@ def test_every_setting_is_documented_and_settings_survive_pickling(kind):
         assert name in kind.__doc__
     assert repr(pickle.loads(pickle.dumps(model))) == repr(model)
     assert f"{kind.__name__} (" in repr(model)
+
+
+def test_a_tracker_with_times_is_evaluated_by_river():
+    rng, model = random.Random(1), estimators.KalmanTracker(time="when", warmup_records=50, batch_size=10)
+    stream = [({"when": 2.0 * place}, 6.0 * place + rng.gauss(0.0, 1.0)) for place in range(300)]
+    evaluate.evaluate(stream, model, metrics.MAE(), horizon=3)
+    later = ({"when": 600.0 + 2.0 * ahead} for ahead in range(3))
+    assert model.forecast(3, later) == pytest.approx([1800.0, 1806.0, 1812.0], abs=10.0)
+
+
+@pytest.mark.parametrize("kind", [estimators.GaussianMixture, estimators.GaussianHMM])
+def test_centres_are_those_that_rivers_silhouette_takes(kind):
+    model, metric = small(kind, n_components=3), metrics.Silhouette()  # of two centres river's is 1 always
+    assert model.centers == {}
+    rows = [x for x in records(kind, 300) if len(x) == 3]
+    for x in rows:
+        model.learn_one(x)
+    for x in rows:
+        metric.update(x, model.predict_one(x), model.centers)
+    assert set(model.centers) == {0, 1, 2}
+    assert [model.centers[0][name] for name in model.feature_names_in_] == model.means_[0].tolist()
+    assert 0.0 < metric.get() < 1.0
