@@ -65,7 +65,7 @@ class Kalman(Declaration):
         ``endless``: sequences go on from batch to batch, each key's filtered state is carried. ``complete``: what a
         batch holds of a sequence is all of it.
     horizon_seconds : float
-        Forecast each record's sequence so far ahead; 0 for no forecast.
+        Forecast each record's sequence so far ahead, so many rows where rows have no time; 0 for no forecast.
     gate_sigma : float or None
         A row further from its prediction is an outlier: it is flagged and not used. As likely as so many standard
         deviations of one normal number. The first row of a sequence never is.
@@ -177,8 +177,9 @@ class Kalman(Declaration):
     def space(self, parameters: TrackerParameters, seconds: Array) -> tuple[Space, Motion]:
         """Return the state space of rows with so many seconds before each, and the motion over different times."""
         different, which = np.unique(seconds, return_inverse=True) if len(seconds) else (np.ones(1), np.zeros(0, int))
-        moved = self.moved(different)
-        A, Q, C = over_columns(moved, parameters.noise)
+        with np.errstate(over="ignore", invalid="ignore"):  # `forward` tells the record that is too far
+            moved = self.moved(different)
+            A, Q, C = over_columns(moved, parameters.noise)
         which = np.asarray(which, np.intp)
         R, m1, V1 = parameters.observation_covariance, parameters.initial_mean, parameters.initial_covariance
         return Space(A, Q, which, C, R, m1, V1, False, gates(self.gate_sigma, parameters.columns)), moved

@@ -9,7 +9,7 @@ from scipy.linalg import expm
 
 from streamem.em import Carry, Observations, OnlineEM
 from streamem.em.combine import average
-from streamem.em.dynamics import motion
+from streamem.em.dynamics import ORDERS, motion
 from streamem.em.kalman import Kalman
 from streamem.em.tracker import TrackerParameters
 from streamem.errors import ConfigError, ModelError, SnapshotError
@@ -380,6 +380,19 @@ def test_time_that_goes_back_is_an_error():
     left = model.posterior(theta, Observations(values, time=np.array([0.0, 1.0, 2.0])))[1]
     with pytest.raises(ModelError, match="do not go back"):
         model.posterior(theta, Observations(values[:1], time=np.array([1.5])), left)
+
+
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+@pytest.mark.parametrize("far", [1e200, 1e307])
+def test_a_step_too_far_to_tell_is_an_error_without_a_warning(dynamics, far):
+    model = tracker(dynamics)
+    theta = parameters(model)
+    rows = Observations(np.zeros((3, 2)), time=np.array([0.0, 1.0, far]))
+    if ORDERS[dynamics] == 1:  # a straight line of noise can be as long
+        assert np.isfinite(model.expect(theta, rows).log_likelihood).all()
+        return
+    with pytest.raises(ModelError, match="record 3 of the batch: found a log-likelihood of "):
+        model.expect(theta, rows)
 
 
 def test_a_noise_at_its_floor_is_reported():
