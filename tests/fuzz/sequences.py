@@ -157,7 +157,7 @@ def rows_of_observation(place: Place) -> Attempt:
     """More or fewer features than C has rows."""
     place.write()
     lds(place, observation=place.rng.choice([[[1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]]))
-    return place.run("ModelError", "observation", 1)
+    return place.run("ConfigError", "observation", 2)
 
 
 def more_states_than_rows(place: Place) -> Attempt:

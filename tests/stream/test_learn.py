@@ -354,7 +354,7 @@ def test_score_without_names_needs_features_and_takes_no_other_number_of_them(tm
     [
         (Mixture(components=2, family=Product(parts=(Part(Gaussian()),))), "1 for its parts"),
         (Mixture(components=2, family=Product(parts=(Part(Gaussian(), columns=3),))), "3 for its parts"),
-        (LDS(observation=((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))), "3, the rows of its matrices"),
+        (LDS(observation=((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))), "3, the rows of observation"),
     ],
 )
 def test_another_number_of_features_than_the_model_is_for_is_refused_before_anything_is_read(model, wanted):

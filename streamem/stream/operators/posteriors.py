@@ -59,7 +59,8 @@ def check_width(model: Model, features: int, place: str) -> None:
     if isinstance(family, Product):
         wanted, parts = family.columns, " for its parts"
     elif isinstance(model, LDS):
-        wanted, parts = len(model.observation) or len(model.observation_covariance), ", the rows of its matrices"
+        given = "observation" if model.observation else "observation_covariance"
+        wanted, parts = len(getattr(model, given)), f", the rows of {given}"
     else:
         return
     if wanted and features != wanted:
