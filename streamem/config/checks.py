@@ -21,13 +21,20 @@ __all__ = ["check", "on_stdout"]
 
 def check(settings: "Settings", document: Document) -> list[Problem]:
     """Return every contradiction between settings that are right one by one."""
-    parts = (_operators, _outputs, _source, _checkpoint)
+    parts = (_batch, _operators, _outputs, _source, _checkpoint)
     return [problem for part in parts for problem in part(settings, document)]
 
 
 def on_stdout(sink: Any) -> bool:
     """Return whether a sink writes to standard output."""
     return sink.type == "console" or getattr(sink, "path", None) == "-"
+
+
+def _batch(settings: "Settings", document: Document) -> Iterator[Problem]:
+    try:
+        settings.batch.check(settings.columns)
+    except ConfigError as error:
+        yield restated(error, document, ("batch",))
 
 
 def _operators(settings: "Settings", document: Document) -> Iterator[Problem]:

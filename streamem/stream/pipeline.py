@@ -138,12 +138,7 @@ class Pipeline:
         if self.checkpoint is not None:
             at_least("checkpoint.every_batches", self.checkpoint.every_batches, 1)
         at_least("batch.max_records", self.cuts.max_records, 1)
-        for wrong, found, do in (
-            (self.columns.key is None, "no key", "name its column at key:, or take it out"),
-            (self.cuts.max_wait_ms is not None, "max_wait_ms, which may cut a sequence", "take one of them out"),
-        ):
-            if self.cuts.whole_keys and wrong:
-                raise ConfigError(tell("batch.whole_keys", found=found, wanted="a key, and batches by count", do=do))
+        self.cuts.check(self.columns)
         self.errors.check()
         self.ledger()
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from streamem.errors import ConfigError, tell
 from streamem.stream.batch import Batch, Position, Rejected
 from streamem.stream.disk import Disk
 
@@ -132,6 +133,15 @@ class Cuts:
     whole_keys: bool = False
     limit: int | None = None
     every: tuple[int, ...] = ()
+
+    def check(self, columns: "Columns") -> None:
+        """Raise ConfigError where keys cannot be kept whole."""
+        for wrong, found, do in (
+            (columns.key is None, "no key", "name its column at key:, or take it out"),
+            (self.max_wait_ms is not None, "max_wait_ms, which may cut a sequence", "take one of them out"),
+        ):
+            if self.whole_keys and wrong:
+                raise ConfigError(tell("batch.whole_keys", found=found, wanted="a key, and batches by count", do=do))
 
     def together(self, number: int) -> int:
         """Return how many micro-batches from `number` on may come in one `Batch`."""

@@ -110,6 +110,11 @@ MISTAKES = [
         "max_records: 9, max_wait_ms: 5",
         "line 5: batch.max_wait_ms: found a source that ends; wanted a live source",
     ),
+    (
+        "max_records: 100",
+        "max_records: 9, whole_keys: true",
+        "line 5: batch.whole_keys: found no key; wanted a key, and batches by count",
+    ),
     ("features: [speed, occupancy]", "features: []", "operators.0.features: found a list of 0; wanted at least one"),
     ("features: [speed, occupancy]", "features: [speed, speed]", "found the column speed 2 times"),
     ("    features: [speed, occupancy]\n", "", "operators.0.features: found no such key; wanted a list"),
