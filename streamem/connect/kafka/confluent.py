@@ -254,21 +254,25 @@ def _patiently(call: Callable[[float], Any]) -> None:
     """Call until it is answered, at most for `TRANSACTION_SECONDS`.
 
     librdkafka may wait in vain, for as long as it is let, for the answer of a broker that has gone; asked anew it goes
-    on where it was.
+    on where it was. Of a transaction that fails while the call is under way it tells its state alone, and the cause
+    (a message that is refused) when asked anew.
 
     Raises
     ------
     TimeoutError
         The call did not come back.
     """
-    until = time.monotonic() + TRANSACTION_SECONDS
+    until, anew = time.monotonic() + TRANSACTION_SECONDS, {KafkaError._TIMED_OUT, KafkaError._STATE}
     while True:
         try:
             _in_time(call)
             return
         except KafkaException as error:
-            if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() > until:
+            code = error.args[0].code()
+            if code not in anew or time.monotonic() > until:
                 raise
+            if code == KafkaError._STATE:
+                anew.discard(code)
 
 
 def _in_time(call: Callable[[float], Any]) -> None:
@@ -320,26 +324,41 @@ class _Producer:
         partition: int | None = None,
     ) -> None:
         with self._told(f"topic {topic}"):
-            if headers is not None:
-                for index, value in enumerate(values):
-                    key = keys[index] if keys is not None else None
-                    where = {} if partition is None else {"partition": partition}
-                    self._room(1)
-                    self._producer.produce(topic, value, key, headers=list(headers[index]), **where)
-                return
-            if partition is None and keys is None:
-                partition = self._next(topic)
-            for start in range(0, len(values), MOST):
-                part = values[start : start + MOST]
-                if keys is None:
-                    messages = [{"value": value} for value in part]
-                else:
-                    these = keys[start : start + MOST]
-                    messages = [{"value": value, "key": key} for value, key in zip(part, these, strict=True)]
-                self._room(len(part))
+            try:
+                self._send(topic, values, keys, headers, partition)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError._FATAL:
+                    self._producer.commit_transaction(0)  # which can do no more than say what the fatal error was
+                raise
+
+    def _send(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None] | None,
+        headers: Sequence[Sequence[Header]] | None,
+        partition: int | None,
+    ) -> None:
+        if headers is not None:
+            for index, value in enumerate(values):
+                key = keys[index] if keys is not None else None
                 where = {} if partition is None else {"partition": partition}
-                if self._producer.produce_batch(topic, messages, **where) != len(part):
-                    raise KafkaException(next(one["_error"] for one in messages if "_error" in one))
+                self._room(1)
+                self._producer.produce(topic, value, key, headers=list(headers[index]), **where)
+            return
+        if partition is None and keys is None:
+            partition = self._next(topic)
+        for start in range(0, len(values), MOST):
+            part = values[start : start + MOST]
+            if keys is None:
+                messages = [{"value": value} for value in part]
+            else:
+                these = keys[start : start + MOST]
+                messages = [{"value": value, "key": key} for value, key in zip(part, these, strict=True)]
+            self._room(len(part))
+            where = {} if partition is None else {"partition": partition}
+            if self._producer.produce_batch(topic, messages, **where) != len(part):
+                raise KafkaException(next(one["_error"] for one in messages if "_error" in one))
 
     def _next(self, topic: str) -> int:
         """Return the partitions of a topic in turn."""

@@ -77,10 +77,17 @@ def told(place: str) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        found = str(error) or type(error).__name__
-        named = NUMBER.search(found)  # some are told only in the text of another
-        number = error.errno if isinstance(error, BrokerResponseError) else int(named[1]) if named else None
-        raise failed(place, number, found, retry=isinstance(error, RetriableError), recent=recent) from error
+        retry = isinstance(error, RetriableError)
+        raise failed(place, _number(error), str(error) or type(error).__name__, retry=retry, recent=recent) from error
+
+
+def _number(error: KafkaError) -> int | None:
+    """Return Kafka's number of an error; some are told only within another, as an argument or in its text."""
+    for one in (error, *error.args):
+        if isinstance(one, BrokerResponseError):
+            return int(one.errno)
+    named = NUMBER.search(str(error))
+    return int(named[1]) if named else None
 
 
 def reached(make: Callable[..., Any], servers: str, settings: Mapping[str, Any]) -> Any:

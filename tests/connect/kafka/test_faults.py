@@ -141,6 +141,45 @@ def test_a_message_larger_than_the_topic_takes(broker, topic, place):
     assert len(read(broker.bootstrap, out)) == 60
 
 
+def test_a_message_that_is_refused_while_offsets_are_sent_is_the_cause(broker, topic, place):
+    """The coordinator of the group is new to the second transaction's producer: its answer comes after the refusal."""
+    entry, out = topic(), topic(max_message_bytes=6000)
+    fill(broker, entry, 10)
+    producer = place.cluster.producer(f"streamem-{place.name}")
+
+    def end():
+        producer.offsets(place.name, {(entry, 0): 5})
+        producer.commit()
+
+    for _ in range(3):
+        producer.begin()
+        producer.send(out, [b"x" * 20_000], partition=0)
+        with pytest.raises(ConnectError, match="wanted a message no larger than the topic takes"):
+            end()
+        producer.abort()
+    producer.close()
+
+
+def test_a_later_producer_is_told_by_every_call(broker, topic, place):
+    out = topic()
+    older = place.cluster.producer(f"streamem-{place.name}")
+    older.begin()
+    place.cluster.producer(f"streamem-{place.name}").close()
+    older.send(out, [b"1"], partition=0)
+    with pytest.raises(FencedError):
+        older.commit()
+    calls = [
+        lambda: older.send(out, [b"2"], partition=0),
+        lambda: older.send(out, [b"2"], headers=[[("n", b"1")]], partition=0),
+        lambda: older.offsets("g", {(out, 0): 1}),
+        older.commit,
+    ]
+    for call in calls:
+        with pytest.raises(FencedError, match="another one, which has taken over"):
+            call()
+    older.close()
+
+
 def test_offsets_that_retention_has_deleted_are_a_choice(broker, topic, place):
     entry, out = topic(), topic()
     fill(broker, entry, 1000)
