@@ -7,14 +7,16 @@ import numpy as np
 from river import base
 from river.utils.dataframe import to_native_frame, to_native_series
 
-from streamem.em import HMM, Gaussian, Posterior, Snapshot
+from streamem.em import HMM, AnomalyRank, Gaussian, Posterior, Snapshot
+from streamem.em.anomaly import PATTERNS
 from streamem.em.model import Carried, Model
-from streamem.em.observations import Array
+from streamem.em.observations import Array, Flags
 from streamem.errors import ModelError, SnapshotError, tell
+from streamem.estimators.expected import DRAWN, expected
 from streamem.estimators.families import COVARIANCES
 from streamem.estimators.fitted import fitted_attributes, snapshot_of
 from streamem.estimators.row import Reading, left, read_row
-from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
+from streamem.estimators.strangeness import UNKNOWN, Ranks, among, strangeness
 from streamem.estimators.values import Frame, frame_of
 from streamem.estimators.written import Written
 
@@ -108,8 +110,9 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         """Return how strange the record is, from 0 to 1.
 
         It is the share of the last `anomaly_window_records` learned records, with the same features missing, that were
-        likelier. What is less likely than all of them lies above 0.999 at a window of 1,000, the closer to 1 the less
-        likely. 0 while there are fewer than 100 such records.
+        likelier; while there are fewer than 100 such records, the share of 1,000 that are drawn from the model. What is
+        less likely than all of them lies above 0.999 at a window of 1,000, the closer to 1 the less likely. 0 before
+        the start.
 
         Raises
         ------
@@ -121,7 +124,26 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         found = self._reading(snapshot, x, values)
         if found is None:
             return UNKNOWN
-        return strangeness(self._ranked(), pattern, found[0])
+        windows = self._ranked()
+        if pattern not in windows:
+            windows = self._expect(pattern, np.isnan(values))
+        return strangeness(windows, pattern, found[0])
+
+    def _expect(self, pattern: bytes, missing: Flags) -> Ranks:
+        """Return the windows with what the model expects of a pattern that has none; of no feature it expects nothing.
+
+        They are kept until something is learned, or records lack ever something else.
+        """
+        windows = self._ranked()
+        if len(windows) >= 2 * PATTERNS:
+            self._windows = None
+            windows = self._ranked()
+        if not missing.all():
+            begun = self._learner.begun()
+            model: Any = begun.model
+            drawn = self._drawn(DRAWN, np.random.default_rng(self.seed), 1.0)
+            windows[pattern] = expected(model, begun.averaged, drawn, missing)
+        return windows
 
     def _read(self, x: Mapping[Any, Any]) -> Reading | None:
         """Return what the model says of a record; None before the start.
@@ -188,7 +210,13 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         posterior, values = self._told(frame)
         found = np.full(len(frame), UNKNOWN)
         if posterior is not None:
-            found = scores(self._rank, posterior.log_likelihood, np.isnan(values))
+            missing = np.isnan(values)
+            for pattern, rows in AnomalyRank.patterns(missing):
+                windows = self._ranked()
+                if pattern not in windows:
+                    windows = self._expect(pattern, missing[rows][0])
+                if pattern in windows:
+                    found[rows] = among(np.array(windows[pattern]), posterior.log_likelihood[rows])
         return to_native_series(found, name=None if frame.implementation.is_pandas_like() else "", like=frame)
 
     def _told(self, frame: Frame) -> tuple[Posterior | None, Array]:

@@ -1,7 +1,8 @@
 """How strange a record is, in [0, 1]: its rank among the records learned before it, and beyond them how far.
 
 The rank is that of `streamem.em.AnomalyRank`, so a score has no units, and records with missing values are compared
-with their like. Whatever is less likely than all of them would be 1; how far beyond they are tells these apart.
+with their like. Whatever is less likely than all of them would be 1; how far beyond they are tells these apart. Where
+hardly any like it were learned, what the model expects of them takes their place.
 """
 
 from bisect import bisect_left, bisect_right
@@ -13,12 +14,12 @@ from streamem.em import AnomalyRank
 from streamem.em.anomaly import LEAST
 from streamem.em.observations import Array, Flags
 
-__all__ = ["UNKNOWN", "Ranks", "astray", "scores", "strangeness"]
+__all__ = ["UNKNOWN", "Ranks", "among", "astray", "scores", "strangeness"]
 
 UNKNOWN = 0.0
-"""The score while fewer than 100 records with the same missing values were learned: as river's HalfSpaceTrees say it.
+"""The score before the start, and of a record that has no feature: as river's HalfSpaceTrees say it.
 
-Its filters rely on that: they keep what is scored higher than usual from being learned.
+River's filters rely on that: they keep what is scored higher than usual from being learned.
 """
 
 LOST = 1e8
@@ -63,18 +64,26 @@ def strangeness(windows: Mapping[bytes, list[float]], pattern: bytes, log_likeli
 def scores(rank: AnomalyRank, log_likelihood: Array, missing: Flags) -> Array:
     """Return the scores of many records, shape (N,); `missing` (N, D) tells which of their values are."""
     out = np.full(len(log_likelihood), UNKNOWN)
-    patterns, which = np.unique(np.packbits(missing, axis=1), axis=0, return_inverse=True)
-    for index, pattern in enumerate(patterns):
-        window = rank.windows.get(pattern.tobytes())
-        if window is None or len(window) < LEAST:
-            continue
-        rows, window = np.flatnonzero(which.ravel() == index), np.sort(window)
-        mine, count = log_likelihood[rows], len(window)
-        low, high = np.searchsorted(window, mine, "left"), np.searchsorted(window, mine, "right")
-        below = np.maximum(window[0] - mine, 0.0)
-        likelier = np.where(below > 0.0, count + below / (1.0 + below), count - 0.5 * (low + high))
-        out[rows] = likelier / (count + 1.0)
+    for pattern, rows in rank.patterns(missing):
+        window = rank.windows.get(pattern)
+        if window is not None and len(window) >= LEAST:
+            out[rows] = among(np.sort(window), log_likelihood[rows])
     return out
+
+
+def among(window: Array, log_likelihood: Array) -> Array:
+    """Return the scores of records, shape (N,), among the log-likelihoods of others, sorted: as `strangeness`.
+
+    Examples
+    --------
+    >>> among(np.arange(-100.0, 0.0), np.array([1.0, -50.0])).round(2).tolist()
+    [0.0, 0.49]
+    """
+    count = len(window)
+    low, high = np.searchsorted(window, log_likelihood, "left"), np.searchsorted(window, log_likelihood, "right")
+    below = np.maximum(window[0] - log_likelihood, 0.0)
+    likelier = np.where(below > 0.0, count + below / (1.0 + below), count - 0.5 * (low + high))
+    return np.asarray(likelier / (count + 1.0))
 
 
 def astray(values: Array) -> Flags:
