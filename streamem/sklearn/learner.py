@@ -77,6 +77,14 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         ------
         ConfigError
             It is no snapshot, or of a model that this estimator cannot be.
+
+        Examples
+        --------
+        >>> from streamem.sklearn import OnlineGaussianMixture
+        >>> model = OnlineGaussianMixture().fit([[-1.0], [1.0]])
+        >>> again = OnlineGaussianMixture.from_snapshot(model.snapshot_)
+        >>> again.predict_proba([[0.5]]).tolist(), again.partial_fit([[0.5]]).snapshot_.records_seen
+        ([[1.0]], 3)
         """
         model = snapshot.model if isinstance(snapshot, Snapshot) else None
         found = f"{model or type(snapshot).__name__}"
@@ -219,6 +227,13 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         ------
         NotFittedError
             Nothing yet: not fitted, or the rows given to `partial_fit` are still fewer than the start needs.
+
+        Examples
+        --------
+        >>> from streamem.sklearn import OnlineGaussianMixture
+        >>> record = OnlineGaussianMixture().fit([[-1.0], [1.0]]).snapshot_.to_json()
+        >>> record["format"], record["records_seen"]
+        ('streamem.snapshot/1', 2)
         """
         if not hasattr(self, "learner_"):
             found, do = "nothing learned", "fit or partial_fit first"
