@@ -116,6 +116,16 @@ class Learner(Named):
         ModelError
             The start or the update degenerates. Nothing is learned. The records that no parameters can explain are left
             out, the last where none is such; the others wait for the next call.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=4)
+        >>> for x in (0.0, 1.0, 8.0, 9.0):
+        ...     model.learn_one({"x": x})
+        >>> model.flush()
+        >>> model.snapshot.records_seen
+        4
         """
         gathered = self._gathered
         if not gathered.count:
@@ -148,6 +158,15 @@ class Learner(Named):
         ModelError
             The start or the update degenerates. The frame is not learned, and earlier records that make the start
             impossible are left out.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6)
+        >>> model.learn_many(pl.DataFrame({"x": [0.0, 1.0, 2.0, 8.0, 9.0, 10.0]}))
+        >>> sorted(model.means_[:, 0].round(1).tolist())
+        [1.0, 9.0]
         """
         plain = self._plain and not self._gathered.count
         values = plain_rows(X, self._names) if plain else None
@@ -292,6 +311,15 @@ class Learner(Named):
         ------
         ModelError
             There is nothing to draw from yet.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> len(model.sample(3)), model.sample(3) == model.sample(3), list(model.sample()[0])
+        (3, True, ['x'])
         """
         self._learner.begun()
         at_least("sample: n", n, 0)
@@ -310,12 +338,35 @@ class Learner(Named):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What was learned so far, without gathered records; None before the start is made."""
+        """What was learned so far, without gathered records; None before the start is made.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=4, batch_size=2)
+        >>> for x in (0.0, 1.0, 8.0, 9.0):
+        ...     model.learn_one({"x": x})
+        ...     print(model.snapshot and model.snapshot.records_seen)
+        None
+        None
+        None
+        4
+        """
         return self._learner.snapshot
 
     @property
     def feature_names_in_(self) -> list[Any]:
-        """The features in the order of the columns of the model; empty before the start is made."""
+        """The features in the order of the columns of the model; empty before the start is made.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(1, warmup_records=4, batch_size=4)
+        >>> for b, a in ((0.0, 1.0), (1.0, 0.0), (3.0, 3.0), (2.0, 5.0)):
+        ...     model.learn_one({"b": b, "a": a})
+        >>> model.feature_names_in_
+        ['a', 'b']
+        """
         return list(self._modelled)
 
 
