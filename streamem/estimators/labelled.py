@@ -54,13 +54,14 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         Parameters
         ----------
         x : mapping of names to numbers
-            A feature that is absent, None or NaN is missing, and marginalised. One that was never seen before is
-            learned from then on.
+            A feature that is absent, None or NaN is missing, and marginalised. One that was never seen before joins
+            the model once it has come often enough and varied.
 
         Raises
         ------
         DataError
-            A feature is text, infinite, or impossible for the model; or the key is missing. Nothing has changed.
+            A feature is text, infinite, or impossible for the model, or a new one that it has no place for, such as a
+            further word of a `CompoundDirichlet`; or the key is missing. Nothing has changed.
         ModelError
             The start or the update degenerates. Nothing has changed, but that a record too far from all that was
             learned is left out of the micro-batch.
@@ -306,6 +307,8 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
     @property
     def centers(self) -> dict[int, dict[Any, float]]:
         """The mean of every component by feature, as river's clusterers tell it; empty before the start.
+
+        Of categories it is the likeliest one, of counts of which only the shares are modelled these.
 
         Examples
         --------

@@ -5,6 +5,7 @@ An estimator is an `OnlineEM` with a memory for names. Nothing of the mathematic
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import polars as pl
 from streamem.em import AnomalyRank, Observations, Posterior, Snapshot
 from streamem.em.growth import growable, grown
 from streamem.em.observations import Array
-from streamem.errors import ModelError, StreamemError, tell
+from streamem.errors import ConfigError, ModelError, StreamemError, tell
 from streamem.estimators.display import html_table
-from streamem.estimators.named import Named, padded
+from streamem.estimators.named import Named, check_whole, padded
 from streamem.estimators.strangeness import astray
 from streamem.estimators.values import (
     frame_columns,
@@ -302,6 +303,7 @@ class Learner(Named):
         Parameters
         ----------
         n : int
+            At least 0.
         seed : int, optional
             The estimator's own if left out: the same records then every time.
         exposure : float
@@ -309,6 +311,8 @@ class Learner(Named):
 
         Raises
         ------
+        ConfigError
+            `n` or `seed` is no whole number of at least 0, or `exposure` no finite number above 0.
         ModelError
             There is nothing to draw from yet.
 
@@ -322,8 +326,14 @@ class Learner(Named):
         (3, True, ['x'])
         """
         self._learner.begun()
-        at_least("sample: n", n, 0)
-        values = self._drawn(n, np.random.default_rng(self.seed if seed is None else seed), exposure)
+        seed = self.seed if seed is None else seed
+        for name, value in (("n", n), ("seed", seed)):
+            check_whole(f"sample: {name}", value)
+            at_least(f"sample: {name}", value, 0)
+        if not isinstance(exposure, Real) or not 0.0 < exposure < np.inf:
+            found, do = f"{exposure!r}"[:60], "write for example 1.0"
+            raise ConfigError(tell("sample: exposure", found=found, wanted="a finite number above 0", do=do))
+        values = self._drawn(n, np.random.default_rng(seed), exposure)
         return [dict(zip(self._modelled, row, strict=True)) for row in values.tolist()]
 
     def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:

@@ -203,7 +203,8 @@ class OnlineHMM(Online):
         NotFittedError
             Nothing was learned yet.
         ValueError
-            No finite numbers, other columns than those learned, or lengths that do not fit.
+            No finite numbers, other columns than those learned, numbers that the family cannot give rise to, or lengths
+            that do not fit.
 
         Examples
         --------

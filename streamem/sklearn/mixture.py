@@ -170,7 +170,7 @@ class OnlineGaussianMixture(Online):
         NotFittedError
             Nothing was learned yet.
         ValueError
-            No finite numbers, or other columns than those learned.
+            No finite numbers, other columns than those learned, or a row too far from everything learned.
 
         Examples
         --------
