@@ -127,6 +127,14 @@ class KalmanTracker(Written, Forecaster):
         ModelError
             The start or the update degenerates. Nothing has changed, but that a record too far from all that was
             learned is left out of the micro-batch.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=4, batch_size=4)
+        >>> for y in (0.0, 3.1, 5.9, 9.0):
+        ...     model.learn_one(y)
+        >>> 11.0 < model.predict_one() < 13.0
+        True
         """
         if x is None and type(y) is dict:
             self._take(y)
@@ -154,12 +162,21 @@ class KalmanTracker(Written, Forecaster):
         Parameters
         ----------
         x : mapping, optional
-            Key and time of the record, where they have names; its features are not looked at.
+            Key and time of the record, where they have names; its features are not looked at. Without a time it is
+            as far from the last one as records were lately.
 
         Raises
         ------
         DataError
-            The key or time is missing, or time goes back.
+            The key is missing, or time goes back.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> abs(model.predict_one()["metres"] - 24.0) < 2.0
+        True
         """
         return self.forecast(1, None if x is None else [dict(x)])[0]
 
@@ -178,7 +195,15 @@ class KalmanTracker(Written, Forecaster):
         Raises
         ------
         DataError
-            The key is missing, or a time goes back.
+            The key is missing, a time goes back, or there are fewer `xs` than steps.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> [round(ahead["metres"] / 3.0) for ahead in model.forecast(3)]
+        [8, 9, 10]
         """
         steps = int(horizon)
         told = None if xs is None else list(xs)
@@ -231,6 +256,16 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError
             As in `learn_one`.
+        ModelError
+            The record is too far from its prediction to tell how far.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> 23.0 < model.filter_one({"metres": 26.0})["metres"] < 26.0
+        True
         """
         record, scalar = self._record(y, x), plain_number(y, x)
         told, values = self._said(record)
@@ -249,6 +284,14 @@ class KalmanTracker(Written, Forecaster):
             As in `learn_one`.
         ModelError
             The record is too far from its prediction to tell how far.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> model.log_likelihood_one({"metres": 24.0}) > model.log_likelihood_one({"metres": 34.0})
+        True
         """
         told, _ = self._said(self._record(y, x))
         return float("nan") if told is None else float(told.log_likelihood[0])
@@ -260,6 +303,14 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError
             As in `learn_one`.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=120, batch_size=120)
+        >>> for second in range(120):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> model.score_one({"metres": 360.5}) < 0.9 < model.score_one({"metres": 400.0})
+        True
         """
         try:
             told, values = self._said(self._record(y, x))
@@ -312,6 +363,14 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError, ModelError
             As `learn_many`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> model = KalmanTracker(warmup_records=8)
+        >>> model.learn_many(pl.DataFrame({"metres": [3.0 * second + (-1) ** second for second in range(8)]}))
+        >>> model.predict_many(pl.DataFrame({"metres": [24.0, 27.0]}))["metres"].round().to_list()
+        [24.0, 27.0]
         """
         frame = frame_of(X)
         told, values = self._told(frame)
@@ -329,6 +388,15 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError, ModelError
             As `learn_many`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> model = KalmanTracker(warmup_records=120)
+        >>> model.learn_many(pl.DataFrame({"metres": [3.0 * second + (-1) ** second for second in range(120)]}))
+        >>> usual, strange = model.score_many(pl.DataFrame({"metres": [360.5, 400.0]}))
+        >>> usual < 0.9 < strange
+        True
         """
         frame = frame_of(X)
         told, values = self._told(frame)
