@@ -11,11 +11,11 @@ from streamem.em import Kalman, Observations, Posterior
 from streamem.em.dynamics import over_columns
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
-from streamem.errors import ConfigError, DataError, ModelError, SnapshotError, tell
+from streamem.errors import DataError, ModelError, tell
+from streamem.estimators.motion import Motion
 from streamem.estimators.named import ALONE
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
 from streamem.estimators.values import Frame, frame_of, seconds
-from streamem.estimators.written import Written
 
 __all__ = ["KalmanTracker"]
 
@@ -23,7 +23,7 @@ TARGET = "y"
 """The name of what is followed where records are plain numbers."""
 
 
-class KalmanTracker(Written, Forecaster):
+class KalmanTracker(Motion, Forecaster):
     """Follows what moves by known laws, at irregular times too, and learns how much noise there is.
 
     Parameters
@@ -409,54 +409,6 @@ class KalmanTracker(Written, Forecaster):
         if self._learner.snapshot is None or not len(frame):
             return None, self._read_frame(frame, self._names)[0] if len(frame) else np.empty((0, len(self._names)))
         return self._posterior_of(frame)
-
-    # ------------------------------------------------------------------------------------------------- attributes
-
-    def _kalman(self) -> Kalman:
-        model = self._learner.model
-        if not isinstance(model, Kalman):
-            raise ConfigError(tell("tracker", found=model.type, wanted="a kalman model", do="load another snapshot"))
-        return model
-
-    def _matrices(self) -> tuple[Array, Array, Array]:
-        theta = self._learner.begun().averaged
-        A, Q, C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)
-        return A[0], Q[0], C
-
-    @property
-    def transition_matrix(self) -> Array:
-        """A over one second, or from record to record where they have no time, shape (n, n)."""
-        return self._matrices()[0]
-
-    @property
-    def transition_covariance(self) -> Array:
-        """Q over one second, or from record to record, shape (n, n)."""
-        return self._matrices()[1]
-
-    @property
-    def observation_matrix(self) -> Array:
-        """C, shape (D, n)."""
-        return self._matrices()[2]
-
-    @property
-    def observation_covariance(self) -> Array:
-        """R, shape (D, D)."""
-        return np.asarray(self._learner.begun().averaged.observation_covariance)
-
-    def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:  # noqa: ARG002
-        theta = self._learner.begun().averaged
-        return np.asarray(self._kalman().sample(theta, rng, np.array([n]))[0].values)
-
-    @classmethod
-    def _settings_of(cls, model: Model) -> dict[str, Any]:
-        if not isinstance(model, Kalman):
-            do = "load it with the class that is for this model"
-            raise SnapshotError(tell(cls.__name__, found=f"a snapshot of {model}", wanted="a Kalman", do=do))
-        names = ("dynamics", "period", "harmonics", "gate_sigma")
-        return {
-            **{name: getattr(model, name) for name in names},
-            "observation_covariance_type": model.observation_covariance,
-        }
 
 
 def plain_number(y: Any, x: Mapping[Any, Any] | None) -> bool:

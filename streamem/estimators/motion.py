@@ -1,0 +1,124 @@
+"""What a tracker has learned, as the matrices of its motion, and the settings that a snapshot of one tells."""
+
+from typing import Any
+
+import numpy as np
+
+from streamem.em import Kalman
+from streamem.em.dynamics import over_columns
+from streamem.em.model import Model
+from streamem.em.observations import Array
+from streamem.errors import ConfigError, SnapshotError, tell
+from streamem.estimators.written import Written
+
+__all__ = ["Motion"]
+
+
+class Motion(Written):
+    """The matrices of a tracker under its averaged parameters."""
+
+    def _kalman(self) -> Kalman:
+        model = self._learner.model
+        if not isinstance(model, Kalman):
+            raise ConfigError(tell("tracker", found=model.type, wanted="a kalman model", do="load another snapshot"))
+        return model
+
+    def _matrices(self) -> tuple[Array, Array, Array]:
+        theta = self._learner.begun().averaged
+        A, Q, C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)
+        return A[0], Q[0], C
+
+    @property
+    def transition_matrix(self) -> Array:
+        """A over one second, or from record to record where they have no time, shape (n, n).
+
+        Raises
+        ------
+        ModelError
+            The start is not made yet.
+
+        Examples
+        --------
+        >>> from streamem.estimators import KalmanTracker
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> model.transition_matrix.tolist()
+        [[1.0, 1.0], [0.0, 1.0]]
+        """
+        return self._matrices()[0]
+
+    @property
+    def transition_covariance(self) -> Array:
+        """Q over one second, or from record to record, shape (n, n).
+
+        Raises
+        ------
+        ModelError
+            The start is not made yet.
+
+        Examples
+        --------
+        >>> from streamem.estimators import KalmanTracker
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> (model.transition_covariance < 0.01).all(axis=1).tolist()
+        [True, True]
+        """
+        return self._matrices()[1]
+
+    @property
+    def observation_matrix(self) -> Array:
+        """C, shape (D, n).
+
+        Raises
+        ------
+        ModelError
+            The start is not made yet.
+
+        Examples
+        --------
+        >>> from streamem.estimators import KalmanTracker
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> model.observation_matrix.tolist()
+        [[1.0, 0.0]]
+        """
+        return self._matrices()[2]
+
+    @property
+    def observation_covariance(self) -> Array:
+        """R, shape (D, D).
+
+        Raises
+        ------
+        ModelError
+            The start is not made yet.
+
+        Examples
+        --------
+        >>> from streamem.estimators import KalmanTracker
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> model.observation_covariance.round().tolist()
+        [[1.0]]
+        """
+        return np.asarray(self._learner.begun().averaged.observation_covariance)
+
+    def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:  # noqa: ARG002
+        theta = self._learner.begun().averaged
+        return np.asarray(self._kalman().sample(theta, rng, np.array([n]))[0].values)
+
+    @classmethod
+    def _settings_of(cls, model: Model) -> dict[str, Any]:
+        if not isinstance(model, Kalman):
+            do = "load it with the class that is for this model"
+            raise SnapshotError(tell(cls.__name__, found=f"a snapshot of {model}", wanted="a Kalman", do=do))
+        names = ("dynamics", "period", "harmonics", "gate_sigma")
+        return {
+            **{name: getattr(model, name) for name in names},
+            "observation_covariance_type": model.observation_covariance,
+        }
