@@ -106,7 +106,7 @@ class Motion(Written):
         >>> model.observation_covariance.round().tolist()
         [[1.0]]
         """
-        return np.asarray(self._learner.begun().averaged.observation_covariance)
+        return np.array(self._learner.begun().averaged.observation_covariance)
 
     def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:  # noqa: ARG002
         theta = self._learner.begun().averaged
