@@ -68,11 +68,10 @@ class Following(Learner):
 
     def _follow_each(self, rows: Iterable[Array], keys: list[Any], times: list[float]) -> None:
         """Let sequences go on past records one by one; not past one too far away to tell anything of."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for place, row in enumerate(rows):
-                key, time = keys[place] if keys else ALONE, times[place] if times else 0.0
-                with suppress(ModelError):
-                    self._live[key] = dict(self._step(row, time, self._left(key)))
+        for place, row in enumerate(rows):
+            key, time = keys[place] if keys else ALONE, times[place] if times else 0.0
+            with suppress(ModelError):
+                self._live[key] = dict(self._step(row, time, self._left(key)))
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
         """Return what a record leaves to the next of its sequence."""

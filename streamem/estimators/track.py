@@ -1,10 +1,11 @@
 """What a tracker says of one record, without the cost of a batch of one.
 
 A batch of one record takes 100 to 400 µs through `Kalman.posterior`, nearly all of it bookkeeping. The kernel that
-filters batches takes 5 to 8; here it is called with matrices that are laid out once for each time step, so that the
-numbers are those of `Kalman.posterior` to the last bit.
+filters batches takes 2 to 5; here it is called with matrices that are laid out once for each time step, so that the
+numbers are those of `Kalman.posterior`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.special import chdtr
 
 from streamem.em import Kalman
 from streamem.em.dynamics import over_columns
-from streamem.em.kernels.kalman import filtered
+from streamem.em.kernels.track import packed, seen
 from streamem.em.model import Carried, check_finite
 from streamem.em.observations import Array
 from streamem.em.state_space import gates
@@ -23,7 +24,7 @@ __all__ = ["Sighting", "Track", "expected_share"]
 STEPS = 256
 """Time steps whose matrices are kept. Where hardly any comes twice they are made anew, which takes 10 µs."""
 
-ONE, ROW, BOUNDS = np.ones(1), np.zeros(1, np.intp), np.array([0, 1], np.intp)
+ONE = np.ones(1)
 
 
 class Sighting(NamedTuple):
@@ -45,6 +46,25 @@ class Sighting(NamedTuple):
     def left(self, time: float) -> Carried:
         """Return what the record leaves to the next of its sequence."""
         return {"known": ONE, "mean": self.mean, "covariance": self.covariance, "time": np.array([time])}
+
+
+class Step(NamedTuple):
+    """A time step.
+
+    Parameters
+    ----------
+    transition, noise : ndarray, shape (n, n)
+        A and Q.
+    expected : ndarray, shape (D, n)
+        C A, from a state to what is observed after the step.
+    matrices : ndarray
+        All that `kernels.track.seen` takes.
+    """
+
+    transition: Array
+    noise: Array
+    expected: Array
+    matrices: Array
 
 
 class Track:
@@ -71,21 +91,19 @@ class Track:
         columns = parameters.columns
         self.observation = over_columns(model.moved(ONE), parameters.noise)[2]
         n = self.observation.shape[1]
-        theta = (parameters.observation_covariance, parameters.initial_mean, parameters.initial_covariance)
-        R, m1, V1 = map(np.ascontiguousarray, theta)
-        self._space = self.observation, R, m1, V1, False, gates(model.gate_sigma, columns)
+        first = parameters.initial_mean, parameters.initial_covariance
+        self._rest = self.observation, parameters.observation_covariance, *first, gates(model.gate_sigma, columns)
         self._begin = np.zeros(1), np.zeros((1, n)), np.zeros((1, n, n))
-        self._kept = np.empty((0, n, columns)), np.empty((0, columns, columns)), np.empty((0, columns))
-        self._steps: dict[float, tuple[Array, Array]] = {}
+        self._steps: dict[float, Step] = {}
 
-    def over(self, seconds: float) -> tuple[Array, Array]:
-        """Return A and Q over so many seconds, shapes (1, n, n)."""
+    def over(self, seconds: float) -> Step:
+        """Return the step over so many seconds."""
         step = self._steps.get(seconds)
         if step is None:
             if len(self._steps) == STEPS:
                 self._steps.clear()
-            step = over_columns(self.model.moved(np.array([seconds])), self.parameters.noise)[:2]
-            self._steps[seconds] = step
+            (A,), (Q,), C = over_columns(self.model.moved(np.array([seconds])), self.parameters.noise)
+            step = self._steps[seconds] = Step(A, Q, C @ A, packed(A, Q, *self._rest))
         return step
 
     def see(self, values: Array, time: float, carried: Carried | None) -> Sighting:
@@ -110,29 +128,21 @@ class Track:
         else:
             seconds = time - carried["time"].item() if self.timed else 1.0
             begin = carried["known"], carried["mean"], carried["covariance"]
-        A, Q = self.over(seconds)
-        m, n = self.observation.shape
-        mean, covariance, innovation = np.empty((1, n)), np.empty((1, n, n)), np.empty((1, m))
-        likelihood, distance, used = np.empty(1), np.empty(1), np.empty(1, np.int8)
-        filtered(
-            values.reshape(1, m), ROW, BOUNDS, *begin, A, Q, *self._space,
-            mean, covariance, innovation, likelihood, distance, used, *self._kept,
-        )  # fmt: skip
-        found = likelihood.item()
-        if found - found != 0.0:
-            check_finite(likelihood)
-        return Sighting(found, distance.item(), mean, covariance)
+        mean, covariance = np.empty_like(begin[1]), np.empty_like(begin[2])
+        likelihood, distance = seen(values[None], *begin, self.over(seconds).matrices, mean, covariance)
+        if likelihood - likelihood != 0.0:
+            check_finite(np.array([likelihood]))
+        return Sighting(likelihood, distance, mean, covariance)
 
-    def ahead(self, seconds: Array, carried: Carried | None) -> Array:
-        """Return what is expected so many seconds after the last record of a sequence, shapes (U,) and (U, D)."""
+    def ahead(self, seconds: Sequence[float], carried: Carried | None) -> Array:
+        """Return what is expected so many seconds after the last record of a sequence, shape (U, D)."""
         if carried is None or not carried["known"][0]:
             expected = self.observation @ self.parameters.initial_mean
             return np.broadcast_to(expected, (len(seconds), len(expected)))
         mean = carried["mean"][0]
         if len(seconds) == 1:
-            A = self.over(seconds.item())[0]
-            return np.asarray(self.observation.dot(A[0].dot(mean)))[None]
-        A = over_columns(self.model.moved(seconds), self.parameters.noise)[0]
+            return np.asarray(self.over(seconds[0]).expected.dot(mean)[None])
+        A = over_columns(self.model.moved(np.array(seconds)), self.parameters.noise)[0]
         return np.asarray((A @ mean) @ self.observation.T)
 
     def where(self, sighting: Sighting) -> Array:

@@ -165,7 +165,7 @@ class KalmanTracker(Written, Forecaster):
         DataError
             The key or time is missing, or time goes back.
         """
-        return self.forecast(1, None if x is None else [dict(x)])[0]
+        return self.forecast(1, None if x is None else [x])[0]
 
     def forecast(self, horizon: int, xs: Iterable[Mapping[Any, Any]] | None = None) -> list[Any]:
         """Return where the next `horizon` records are expected: a list of mappings, or of numbers.
@@ -195,16 +195,17 @@ class KalmanTracker(Written, Forecaster):
         expected = self._track().ahead(self._ahead(key, steps, told), self._carried(key))
         return [self._as_told(row) for row in expected]
 
-    def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> Array:
+    def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[float]:
         """Return the seconds from the last record to each step."""
         if self.time is None or not xs or self.time not in xs[0]:
-            return self._spacing * np.arange(1.0, steps + 1.0)
+            return [self._spacing * step for step in range(1, steps + 1)]
         latest = self._latest(key)
         times = np.array([seconds(self.time, x.get(self.time)) for x in xs[:steps]])
         if (np.diff(times, prepend=latest) < 0.0).any():
             found, wanted = "a time before the one before it", "times that do not go back"
             raise DataError(tell(f"time {self.time!r}", found=found, wanted=wanted, do="sort the records by time"))
-        return times - latest
+        ahead: list[float] = (times - latest).tolist()
+        return ahead
 
     def _last_row(self) -> Array:
         """Return the last numbers before the start, NaN where there was none."""
@@ -361,12 +362,12 @@ class KalmanTracker(Written, Forecaster):
     @property
     def transition_matrix(self) -> Array:
         """A over one second, or from record to record where they have no time, shape (n, n)."""
-        return np.array(self._track().over(1.0)[0][0])
+        return np.array(self._track().over(1.0).transition)
 
     @property
     def transition_covariance(self) -> Array:
         """Q over one second, or from record to record, shape (n, n)."""
-        return np.array(self._track().over(1.0)[1][0])
+        return np.array(self._track().over(1.0).noise)
 
     @property
     def observation_matrix(self) -> Array:
