@@ -6,6 +6,7 @@ numbers are those of `Kalman.posterior`.
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from streamem.em.model import Carried, check_finite
 from streamem.em.observations import Array
 from streamem.em.state_space import gates
 from streamem.em.tracker import TrackerParameters
+from streamem.errors import ModelError, tell
 
 __all__ = ["Sighting", "Track", "expected_share"]
 
@@ -103,7 +105,8 @@ class Track:
             if len(self._steps) == STEPS:
                 self._steps.clear()
             (A,), (Q,), C = over_columns(self.model.moved(np.array([seconds])), self.parameters.noise)
-            step = self._steps[seconds] = Step(A, Q, C @ A, packed(A, Q, *self._rest))
+            with np.errstate(invalid="ignore"):
+                step = self._steps[seconds] = Step(A, Q, C @ A, packed(A, Q, *self._rest))
         return step
 
     def see(self, values: Array, time: float, carried: Carried | None) -> Sighting:
@@ -135,15 +138,27 @@ class Track:
         return Sighting(likelihood, distance, mean, covariance)
 
     def ahead(self, seconds: Sequence[float], carried: Carried | None) -> Array:
-        """Return what is expected so many seconds after the last record of a sequence, shape (U, D)."""
+        """Return what is expected so many seconds after the last record of a sequence, shape (U, D).
+
+        Raises
+        ------
+        ModelError
+            A time is too far ahead to tell.
+        """
         if carried is None or not carried["known"][0]:
             expected = self.observation @ self.parameters.initial_mean
             return np.broadcast_to(expected, (len(seconds), len(expected)))
         mean = carried["mean"][0]
         if len(seconds) == 1:
-            return np.asarray(self.over(seconds[0]).expected.dot(mean)[None])
-        A = over_columns(self.model.moved(np.array(seconds)), self.parameters.noise)[0]
-        return np.asarray((A @ mean) @ self.observation.T)
+            expected = self.over(seconds[0]).expected.dot(mean)[None]
+        else:
+            A = over_columns(self.model.moved(np.array(seconds)), self.parameters.noise)[0]
+            with np.errstate(over="ignore", invalid="ignore"):
+                expected = (A @ mean) @ self.observation.T
+        if not isfinite(sum(expected.ravel().tolist())):
+            found, wanted = f"a time {max(seconds):g} s after the last record", "one at which numbers are finite"
+            raise ModelError(tell("forecast", found=found, wanted=wanted, do="look at the times"))
+        return np.asarray(expected)
 
     def where(self, sighting: Sighting) -> Array:
         """Return the position that a state is at, shape (D,)."""

@@ -164,8 +164,10 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError
             The key or time is missing, or time goes back.
+        ModelError
+            The time is too far ahead to tell.
         """
-        return self.forecast(1, None if x is None else [x])[0]
+        return self.forecast(1, None if x is None else [dict(x)])[0]
 
     def forecast(self, horizon: int, xs: Iterable[Mapping[Any, Any]] | None = None) -> list[Any]:
         """Return where the next `horizon` records are expected: a list of mappings, or of numbers.
@@ -183,6 +185,8 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError
             The key is missing, or a time goes back.
+        ModelError
+            A time is too far ahead to tell.
         """
         steps = int(horizon)
         told = None if xs is None else list(xs)

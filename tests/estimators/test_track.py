@@ -2,6 +2,7 @@
 
 import random
 import sys
+from contextlib import suppress
 from itertools import product
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.stats import chi2
 
 from streamem.em import Observations
 from streamem.em.dynamics import over_columns
+from streamem.errors import ModelError
 from streamem.estimators import KalmanTracker
 from streamem.estimators.following import FEW
 from streamem.estimators.gathered import Gathered
@@ -142,6 +144,23 @@ def test_tracks_that_learned_others_go_on_from_these():
         model.predict_one(x)
         fresh = KalmanTracker.from_json(model.to_json())
         assert model.log_likelihood_one(x) == fresh.log_likelihood_one(x)
+
+
+@each_dynamics
+@pytest.mark.parametrize("seconds", [1e100, 1e160, 1e300])
+def test_a_time_too_far_ahead_is_an_error_or_a_number_and_no_warning(dynamics, seconds):
+    period = 4 if dynamics == "seasonal" else 0
+    model = KalmanTracker(dynamics, period=period, time="t", warmup_records=50, batch_size=20)
+    for x in moving(75):
+        model.learn_one({"a": x["a"], "b": x["b"], "t": x["t"]})
+    far = {"a": 1.0, "b": 2.0, "t": seconds}
+    assert 0.0 <= model.score_one(far) <= 1.0  # after so long whatever comes may be expected
+    for ask in (lambda: [model.predict_one(far)], lambda: model.forecast(2, [far, far])):
+        with suppress(ModelError):
+            assert np.isfinite([value for one in ask() for value in one.values()]).all()
+    if dynamics == "constant_acceleration" and seconds > 1e150:
+        with pytest.raises(ModelError, match=r"forecast: found a time 1e.* after the last record; wanted one at which"):
+            model.predict_one(far)
 
 
 # ----------------------------------------------------------------------------------------------------- strange records
