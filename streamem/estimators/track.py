@@ -7,7 +7,7 @@ numbers are those of `Kalman.posterior`.
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import chdtr
@@ -57,15 +57,12 @@ class Step(NamedTuple):
     ----------
     transition, noise : ndarray, shape (n, n)
         A and Q.
-    expected : ndarray, shape (D, n)
-        C A, from a state to what is observed after the step.
     matrices : ndarray
         All that `kernels.track.seen` takes.
     """
 
     transition: Array
     noise: Array
-    expected: Array
     matrices: Array
 
 
@@ -93,10 +90,14 @@ class Track:
         columns = parameters.columns
         self.observation = over_columns(model.moved(ONE), parameters.noise)[2]
         n = self.observation.shape[1]
-        first = parameters.initial_mean, parameters.initial_covariance
-        self._rest = self.observation, parameters.observation_covariance, *first, gates(model.gate_sigma, columns)
+        R, m1, V1 = parameters.observation_covariance, parameters.initial_mean, parameters.initial_covariance
+        self._rest = packed(self.observation, R, m1, V1, gates(model.gate_sigma, columns))
         self._begin = np.zeros(1), np.zeros((1, n)), np.zeros((1, n, n))
         self._steps: dict[float, Step] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy takes: without the steps, a megabyte at most, which are made anew."""
+        return {**self.__dict__, "_steps": {}}
 
     def over(self, seconds: float) -> Step:
         """Return the step over so many seconds."""
@@ -104,9 +105,8 @@ class Track:
         if step is None:
             if len(self._steps) == STEPS:
                 self._steps.clear()
-            (A,), (Q,), C = over_columns(self.model.moved(np.array([seconds])), self.parameters.noise)
-            with np.errstate(invalid="ignore"):
-                step = self._steps[seconds] = Step(A, Q, C @ A, packed(A, Q, *self._rest))
+            (A,), (Q,), _ = over_columns(self.model.moved(np.array([seconds])), self.parameters.noise)
+            step = self._steps[seconds] = Step(A, Q, packed(A, Q, self._rest))
         return step
 
     def see(self, values: Array, time: float, carried: Carried | None) -> Sighting:
@@ -149,11 +149,11 @@ class Track:
             expected = self.observation @ self.parameters.initial_mean
             return np.broadcast_to(expected, (len(seconds), len(expected)))
         mean = carried["mean"][0]
-        if len(seconds) == 1:
-            expected = self.over(seconds[0]).expected.dot(mean)[None]
-        else:
-            A = over_columns(self.model.moved(np.array(seconds)), self.parameters.noise)[0]
-            with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            if len(seconds) == 1:
+                expected = self.observation.dot(self.over(seconds[0]).transition.dot(mean))[None]
+            else:
+                A = over_columns(self.model.moved(np.array(seconds)), self.parameters.noise)[0]
                 expected = (A @ mean) @ self.observation.T
         if not isfinite(sum(expected.ravel().tolist())):
             found, wanted = f"a time {max(seconds):g} s after the last record", "one at which numbers are finite"

@@ -1,5 +1,6 @@
 """Trackers record by record: the same numbers as in batches, whatever was asked in between."""
 
+import pickle
 import random
 import sys
 from contextlib import suppress
@@ -86,6 +87,9 @@ def test_matrices_of_more_time_steps_than_are_kept_are_made_anew():
         (A,), (Q,), _ = over_columns(model.moved(np.array([seconds])), theta.noise)
         np.testing.assert_array_equal(track.over(seconds).transition, A)
         np.testing.assert_array_equal(track.over(seconds).noise, Q)
+    copied = pickle.loads(pickle.dumps(track))
+    assert len(pickle.dumps(track)) < 10_000
+    np.testing.assert_array_equal(copied.over(seconds).transition, A)
 
 
 def moving(count, keys=1, seed=1, missing=0.0):

@@ -13,7 +13,7 @@ __all__ = ["packed", "seen"]
 
 
 def packed(*matrices: Array) -> Array:
-    """Return A, Q, C, R, m1, V1 and gate, in this order, one after another in one array, as `seen` takes them."""
+    """Return matrices one after another in one array: A, Q, C, R, m1, V1 and gate are what `seen` takes."""
     return np.concatenate([np.ravel(matrix) for matrix in matrices])
 
 
