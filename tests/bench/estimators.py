@@ -90,9 +90,9 @@ def tracker(rounds: int) -> Iterator[Comparison]:
 
     cases = [
         ("learn_one, filterpy", ours.learn_one, filterpy_peer(few), 10.0),
-        ("predict_one, its predict", lambda _: ours.predict_one(), predict_only, 0.4),
+        ("predict_one, its predict", lambda _: ours.predict_one(), predict_only, 0.3),
         ("score_one, filterpy", ours.score_one, filterpy_peer(few), 1.5),
-        ("learn_one, predict_one, filterpy", learn_and_predict, filterpy_peer(few), 0.8),
+        ("learn_one, predict_one, filterpy", learn_and_predict, filterpy_peer(few), 0.5),
     ]
     for name, mine, theirs, floor in cases:
         seconds = in_turn(over(mine, rows), theirs, rounds)
