@@ -60,6 +60,7 @@ class Learner(Named):
             gathered.put(row)
             gathered.keys.append(key)
             gathered.times.append(time)
+            gathered.latest[key] = time
         else:
             gathered.put(row)
         if gathered.count >= self._full_at:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from streamem.em import Kalman
-from streamem.em.dynamics import over_columns
 from streamem.em.model import Model
 from streamem.em.observations import Array
 from streamem.errors import ConfigError, SnapshotError, tell
+from streamem.estimators.track import Track
 from streamem.estimators.written import Written
 
 __all__ = ["Motion"]
@@ -17,16 +17,21 @@ __all__ = ["Motion"]
 class Motion(Written):
     """The matrices of a tracker under its averaged parameters."""
 
+    _laid: Track | None
+    """What single records are read with; made anew for other parameters."""
+
     def _kalman(self) -> Kalman:
         model = self._learner.model
         if not isinstance(model, Kalman):
             raise ConfigError(tell("tracker", found=model.type, wanted="a kalman model", do="load another snapshot"))
         return model
 
-    def _matrices(self) -> tuple[Array, Array, Array]:
+    def _track(self) -> Track:
+        """Return the tracker laid out for single records; anew, once its parameters are others."""
         theta = self._learner.begun().averaged
-        A, Q, C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)
-        return A[0], Q[0], C
+        if self._laid is None or self._laid.parameters is not theta:
+            self._laid = Track(self._kalman(), theta, timed=self.time is not None)
+        return self._laid
 
     @property
     def transition_matrix(self) -> Array:
@@ -46,7 +51,7 @@ class Motion(Written):
         >>> model.transition_matrix.tolist()
         [[1.0, 1.0], [0.0, 1.0]]
         """
-        return self._matrices()[0]
+        return np.array(self._track().over(1.0).transition)
 
     @property
     def transition_covariance(self) -> Array:
@@ -66,7 +71,7 @@ class Motion(Written):
         >>> (model.transition_covariance < 0.01).all(axis=1).tolist()
         [True, True]
         """
-        return self._matrices()[1]
+        return np.array(self._track().over(1.0).noise)
 
     @property
     def observation_matrix(self) -> Array:
@@ -86,7 +91,7 @@ class Motion(Written):
         >>> model.observation_matrix.tolist()
         [[1.0, 0.0]]
         """
-        return self._matrices()[2]
+        return self._track().observation.copy()
 
     @property
     def observation_covariance(self) -> Array:

@@ -109,6 +109,8 @@ class Named(base.Estimator):
         self._batches = 0
         self._rank = AnomalyRank(self.anomaly_window_records)
         self._waiting: Array | None = None
+        self._held_until: Observations | None = None
+        self._held_latest: dict[int | None, float] = {}
         self._columns = 0
         self._named(tuple(names or self.features or ()))
         if start is not None:
@@ -267,28 +269,27 @@ class Named(base.Estimator):
 
     def _latest(self, key: Any) -> float:
         """Return the time of the last record of a key, -inf where there is none."""
-        gathered = self._gathered
-        if self.key is None and gathered.times:
-            return gathered.times[-1]
-        for place in range(len(gathered.times) - 1, -1, -1) if gathered.times else ():
-            if gathered.keys[place] == key:
-                return gathered.times[place]
-        held = self._learner.held
-        if held:
-            return self._latest_held(key)
-        arrays = self._learner.carry.arrays
+        gathered = self._gathered.latest.get(key)
+        if gathered is not None:
+            return gathered
         slot = self._keys.table.get(key) if self.key is not None else 0
+        if self._learner.held:
+            return self._latest_held().get(slot, -np.inf)
+        arrays = self._learner.carry.arrays
         if slot is None or not arrays or slot >= len(arrays["known"]) or not arrays["known"][slot]:
             return -np.inf
         return float(arrays["time"][slot])
 
-    def _latest_held(self, key: Any) -> float:
-        slot = self._keys.table.get(key) if self.key is not None else 0
-        for batch in reversed(self._learner.held):
-            mine = np.ones(len(batch), bool) if batch.sequence is None else batch.sequence == slot
-            if batch.time is not None and mine.any():
-                return float(batch.time[mine][-1])
-        return -np.inf
+    def _latest_held(self) -> dict[int | None, float]:
+        """Return the time of the last record of each slot among those that are held for the start."""
+        held = self._learner.held
+        if self._held_until is not held[-1]:
+            self._held_latest = {}
+            for batch in held:
+                slots = [0] * len(batch) if batch.sequence is None else batch.sequence.tolist()
+                self._held_latest.update(zip(slots, () if batch.time is None else batch.time.tolist(), strict=False))
+            self._held_until = held[-1]
+        return self._held_latest
 
     def _observed(self, x: Any) -> tuple[Array, bytes]:
         """Return the numbers of a record for the columns of the model, shape (D,), and the pattern of missing ones.

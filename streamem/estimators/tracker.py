@@ -7,14 +7,15 @@ import numpy as np
 from river.time_series.base import Forecaster
 from river.utils.dataframe import to_native_frame, to_native_series
 
-from streamem.em import Kalman, Observations, Posterior
-from streamem.em.dynamics import over_columns
+from streamem.em import AnomalyRank, Kalman, Observations
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
+from streamem.em.state_space import Forward
 from streamem.errors import DataError, ModelError, tell
 from streamem.estimators.motion import Motion
 from streamem.estimators.named import ALONE
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
+from streamem.estimators.track import Sighting, expected_share
 from streamem.estimators.values import Frame, frame_of, seconds
 
 __all__ = ["KalmanTracker"]
@@ -87,6 +88,7 @@ class KalmanTracker(Motion, Forecaster):
     ) -> None:
         self._scalar = False
         self._spacing = 1.0
+        self._laid = None
         self._begin(locals())
 
     _noted = ("scalar", "spacing")
@@ -146,6 +148,8 @@ class KalmanTracker(Motion, Forecaster):
         """Return a record as one mapping."""
         if y is None and x is not None:
             return x
+        if isinstance(y, Mapping) and not x:
+            return y
         if isinstance(y, Mapping):
             return {**y, **{name: x[name] for name in (self.key, self.time) if x and name in x}}
         known = self._names
@@ -169,6 +173,8 @@ class KalmanTracker(Motion, Forecaster):
         ------
         DataError
             The key is missing, or time goes back.
+        ModelError
+            The time is too far ahead to tell.
 
         Examples
         --------
@@ -196,6 +202,8 @@ class KalmanTracker(Motion, Forecaster):
         ------
         DataError
             The key is missing, a time goes back, or there are fewer `xs` than steps.
+        ModelError
+            A time is too far ahead to tell.
 
         Examples
         --------
@@ -213,27 +221,20 @@ class KalmanTracker(Motion, Forecaster):
         key = ALONE if self.key is None else self._key_of(told[0] if told else {})
         if self._learner.snapshot is None:
             return [self._as_told(self._last_row())] * steps
-        begun = self._learner.begun()
-        model, theta = self._kalman(), begun.averaged
-        carried = self._carried(key)
-        C = over_columns(model.moved(np.ones(1)), theta.noise)[2]
-        if carried is None or not carried["known"][0]:
-            return [self._as_told(C @ theta.initial_mean)] * steps
-        ahead = self._ahead(key, steps, told)
-        A = over_columns(model.moved(ahead), theta.noise)[0]
-        expected = (A @ carried["mean"][0]) @ C.T
+        expected = self._track().ahead(self._ahead(key, steps, told), self._carried(key))
         return [self._as_told(row) for row in expected]
 
-    def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> Array:
+    def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[float]:
         """Return the seconds from the last record to each step."""
         if self.time is None or not xs or self.time not in xs[0]:
-            return self._spacing * np.arange(1.0, steps + 1.0)
+            return [self._spacing * step for step in range(1, steps + 1)]
         latest = self._latest(key)
         times = np.array([seconds(self.time, x.get(self.time)) for x in xs[:steps]])
         if (np.diff(times, prepend=latest) < 0.0).any():
             found, wanted = "a time before the one before it", "times that do not go back"
             raise DataError(tell(f"time {self.time!r}", found=found, wanted=wanted, do="sort the records by time"))
-        return times - latest
+        ahead: list[float] = (times - latest).tolist()
+        return ahead
 
     def _last_row(self) -> Array:
         """Return the last numbers before the start, NaN where there was none."""
@@ -268,12 +269,10 @@ class KalmanTracker(Motion, Forecaster):
         True
         """
         record, scalar = self._record(y, x), plain_number(y, x)
-        told, values = self._said(record)
-        if told is None:
+        seen, values, _ = self._seen(record)
+        if seen is None:
             return self._as_told(values, self._named_in(record), scalar=scalar)
-        theta = self._learner.begun().averaged
-        C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2]
-        return self._as_told(C @ told.columns["mean"][0], scalar=scalar)
+        return self._as_told(self._track().where(seen), scalar=scalar)
 
     def log_likelihood_one(self, y: Any = None, x: Mapping[Any, Any] | None = None) -> float:
         """Return the log-likelihood of the record in nats, given those before it; NaN before the start.
@@ -293,11 +292,15 @@ class KalmanTracker(Motion, Forecaster):
         >>> model.log_likelihood_one({"metres": 24.0}) > model.log_likelihood_one({"metres": 34.0})
         True
         """
-        told, _ = self._said(self._record(y, x))
-        return float("nan") if told is None else float(told.log_likelihood[0])
+        seen = self._seen(self._record(y, x))[0]
+        return float("nan") if seen is None else seen.log_likelihood
 
     def score_one(self, y: Any = None, x: Mapping[Any, Any] | None = None) -> float:
         """Return how strange the record is, from 0 to 1: a rank among learned records, as in `GaussianMixture`.
+
+        Where fewer than 100 such records were learned, what the model itself expects is compared with: the score is
+        the share of records that would be nearer to their prediction, of as many features, by the chi-squared
+        distribution of the squared distance of Mahalanobis. It is 0 where nothing is observed, and before the start.
 
         Raises
         ------
@@ -313,35 +316,31 @@ class KalmanTracker(Motion, Forecaster):
         True
         """
         try:
-            told, values = self._said(self._record(y, x))
+            seen, values, pattern = self._seen(self._record(y, x))
         except ModelError:
             return 1.0
-        if told is None:
+        if seen is None:
             return UNKNOWN
-        pattern = np.packbits(np.isnan(values)).tobytes()
-        return strangeness(self._ranked(), pattern, float(told.log_likelihood[0]))
+        windows = self._ranked()
+        if pattern in windows:
+            return strangeness(windows, pattern, seen.log_likelihood)
+        return float(expected_share(seen.distance, int((~np.isnan(values)).sum())))
 
-    def _said(self, record: Mapping[Any, Any]) -> tuple[Posterior | None, Array]:
-        """Return what the model says of a record, None before the start, and its numbers."""
+    def _seen(self, record: Mapping[Any, Any]) -> tuple[Sighting | None, Array, bytes]:
+        """Return what the model says of a record, None before the start, its numbers and which are missing."""
         key = self._key_of(record)
         time = self._time_of(record, key)
         if self._learner.snapshot is None:
-            return None, np.array([self._checked(name, record.get(name)) for name in self._named_in(record)])
-        values, _ = self._observed(record)
-        return self._one(values, time, self._carried(key))[0], values
+            return None, np.array([self._checked(name, record.get(name)) for name in self._named_in(record)]), b""
+        values, pattern = self._observed(record)
+        return self._track().see(values, time, self._carried(key)), values, pattern
 
     def _named_in(self, record: Mapping[Any, Any]) -> Sequence[Any]:
         """Return the names of features; before the first is learned those of a record."""
         return self._names or tuple(name for name in record if name not in (self.key, self.time))
 
-    def _one(self, values: Array, time: float, carried: Carried | None) -> tuple[Posterior, Carried | None]:
-        when = None if self.time is None else np.array([time])
-        rows = Observations.trusted(values[None], None, None, None, when, checked=True)
-        return self._kalman().posterior(self._learner.begun().averaged, rows, carried)
-
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
-        left = self._one(values, time, carried)[1]
-        return {} if left is None else left
+        return self._track().see(values, time, carried).left(time)
 
     def _note(self, rows: Observations) -> None:
         if rows.time is None:
@@ -373,11 +372,10 @@ class KalmanTracker(Motion, Forecaster):
         [24.0, 27.0]
         """
         frame = frame_of(X)
-        told, values = self._told(frame)
-        names = self._modelled if told is not None else tuple(self._names)
-        if told is not None:
-            theta = self._learner.begun().averaged
-            values = told.columns["mean"] @ over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2].T
+        passed, values = self._told(frame)
+        names = self._modelled if passed is not None else tuple(self._names)
+        if passed is not None:
+            values = passed.segments.restored(passed.mean) @ self._track().observation.T
         columns = {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)}
         return to_native_frame(columns, like=frame)
 
@@ -399,16 +397,24 @@ class KalmanTracker(Motion, Forecaster):
         True
         """
         frame = frame_of(X)
-        told, values = self._told(frame)
+        passed, values = self._told(frame)
         found = np.full(len(frame), UNKNOWN)
-        if told is not None:
-            found = scores(self._rank, told.log_likelihood, np.isnan(values))
+        if passed is not None:
+            missing, segments = np.isnan(values), passed.segments
+            found = scores(self._rank, segments.restored(passed.log_likelihood), missing)
+            expected = expected_share(segments.restored(passed.distance), (~missing).sum(axis=1))
+            for pattern, rows in AnomalyRank.patterns(missing):
+                if pattern not in self._ranked():
+                    found[rows] = expected[rows]
         return to_native_series(found, name=None if frame.implementation.is_pandas_like() else "", like=frame)
 
-    def _told(self, frame: Frame) -> tuple[Posterior | None, Array]:
+    def _told(self, frame: Frame) -> tuple[Forward | None, Array]:
+        """Return what the filter finds of a frame, None before the start or of an empty one, and its numbers."""
         if self._learner.snapshot is None or not len(frame):
             return None, self._read_frame(frame, self._names)[0] if len(frame) else np.empty((0, len(self._names)))
-        return self._posterior_of(frame)
+        rows, carried = self._after_gathered(frame)
+        theta = self._learner.begun().averaged
+        return self._kalman().passed(theta, rows, carried, keep=False)[0], rows.values
 
 
 def plain_number(y: Any, x: Mapping[Any, Any] | None) -> bool:
