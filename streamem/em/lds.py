@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from streamem.em.chain import still_alive
-from streamem.em.declaration import Declaration, limited
+from streamem.em.declaration import limited
 from streamem.em.given import NAMES, SURE, Matrix, Part, check_given, check_support, misfit
 from streamem.em.linear import (
     LDSParameters,
@@ -25,6 +25,7 @@ from streamem.em.linear import (
 )
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments
+from streamem.em.one_state import OneState
 from streamem.em.posterior import Kind, Posterior
 from streamem.em.start import batch_em
 from streamem.em.state_space import (
@@ -49,7 +50,7 @@ __all__ = ["LDS"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LDS(Declaration):
+class LDS(OneState):
     """A hidden state that moves linearly, with Gaussian noise, and is observed so; its matrices are given or learned.
 
     Parameters
@@ -134,18 +135,7 @@ class LDS(Declaration):
         free = sorted({"A", "C"} & self.learned)
         return f"an lds that learns {' and '.join(free)}, whose state has no coordinates of its own" if free else ""
 
-    components = 1
-    prior_records = 0.0
-    sequential = True
-    averaging_power = 6.0
     timed = False
-    exposed = False
-    support = "a finite number or a missing value"
-
-    @property
-    def gated(self) -> bool:
-        """Whether outliers are not used."""
-        return self.gate_sigma is not None
 
     @property
     def tells(self) -> Mapping[str, Kind]:
@@ -153,18 +143,9 @@ class LDS(Declaration):
         return tells(gated=self.gate_sigma is not None, ahead=self.horizon_steps > 0)
 
     @property
-    def carries(self) -> bool:
-        """Whether sequences go on from batch to batch."""
-        return self.sequences == "endless"
-
-    @property
     def second(self) -> bool:
         """Whether the M-step needs second moments of the states."""
         return bool({"A", "C"} & self.learned)
-
-    def wrong(self, values: Array) -> Flags:
-        """Return which values are infinite, shape (N, D)."""
-        return np.isinf(values)
 
     def free_parameters(self, columns: int) -> int:
         """Return how many numbers are learned from rows of so many columns."""
@@ -298,10 +279,6 @@ class LDS(Declaration):
             Shh, np.zeros((m, n)), span.weight * parameters.observation_covariance,
         )  # fmt: skip
 
-    def prior(self, parameters: LDSParameters) -> None:  # noqa: ARG002
-        """Return None: there is no prior."""
-        return
-
     def maximize(self, statistics: LDSStatistics, previous: LDSParameters) -> LDSParameters:
         """Return the parameters under which the statistics are most likely; what is known stays.
 
@@ -366,14 +343,6 @@ class LDS(Declaration):
             squared = float(shift @ np.linalg.solve(new.initial_covariance, shift))
             total += span.begun * (divergence(old.initial_covariance, new.initial_covariance) + 0.5 * squared)
         return total / span.weight
-
-    def relabel(self, parameters: LDSParameters, order: Labels) -> LDSParameters:  # noqa: ARG002
-        """Return the model as it is: it has one component."""
-        return parameters
-
-    def mismatch(self, parameters: LDSParameters, reference: LDSParameters) -> Array:  # noqa: ARG002
-        """Return 0, shape (1, 1): there is one component to match."""
-        return np.zeros((1, 1))
 
     def sampled(
         self, parameters: LDSParameters, span: StateSpan, samples: int, rng: np.random.Generator
