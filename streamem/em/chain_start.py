@@ -6,7 +6,7 @@ from streamem.em.chain import ChainParameters
 from streamem.em.families import Parameters
 from streamem.em.mixture import Mixture
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments
-from streamem.em.start import STAGES, coordinates, moving_average
+from streamem.em.start import ROUNDS, STAGES, coordinates, moving_average
 
 __all__ = ["candidates"]
 
@@ -43,7 +43,8 @@ def candidates(
     for draw in range(STAGES[0][0] if mixture.components > 1 else 1):
         # states that last show in what is common to neighbours, states that change in each row
         lasting = draw % 2 == 1
-        clusters = mixture.clustered(observations, around if lasting else each, broad, rng)
+        rows, rounds = around if lasting else each, ROUNDS[draw // 2 % 2]
+        clusters = mixture.clustered(observations, rows, broad, rng, rounds=rounds)
         share = segments.sorted(mixture.posterior(clusters, observations)[0].probabilities)
         order = by_place(share, segments) if ordered else np.arange(mixture.components)
         initial, pairs, ends = shown(share[:, order], segments, allowed, absorbing=absorbing)

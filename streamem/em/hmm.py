@@ -163,10 +163,16 @@ class HMM(Declaration):
             mixture, observations, rng, broad=broad, allowed=self.allowed, ordered=self.ordered,
             absorbing=self.sequences == "absorbing",
         )  # fmt: skip
-        best: ChainParameters = likeliest(self, begun, observations)
+        best = self.opened(likeliest(self, begun, observations), observations)
         if not self.allowed.all():
             return best
         return self.relabel(best, np.argsort(-self.usage(best, self.unit(1.0)).visits, kind="stable"))
+
+    def opened(self, parameters: ChainParameters, observations: Observations) -> ChainParameters:
+        """Return the states with the chain that the rows and a pseudo-row show: EM never again leaves a 0."""
+        found: ChainStatistics = self.expect(parameters, observations).statistics
+        found = found + self.pseudo_rows(parameters, max(1.0, self.prior_records))
+        return replace(self.maximize(found, parameters), states=parameters.states)
 
     def expect(
         self, parameters: ChainParameters, observations: Observations, carried: Carried | None = None
@@ -292,9 +298,11 @@ class HMM(Declaration):
 
     def prior(self, parameters: ChainParameters) -> ChainStatistics | None:
         """Return the pseudo-rows of the prior, or None where there is none."""
-        if self.prior_records == 0.0:
-            return None
-        each = self.prior_records / self.states
+        return None if self.prior_records == 0.0 else self.pseudo_rows(parameters, self.prior_records)
+
+    def pseudo_rows(self, parameters: ChainParameters, count: float) -> ChainStatistics:
+        """Return the statistics of so many rows, spread over the states and over all that may follow them."""
+        each = count / self.states
         leaving = np.full(self.states, 1.0 if self.sequences == "absorbing" else 0.0)
         out = each / (self.allowed.sum(axis=1) + leaving)
         return ChainStatistics(
@@ -335,13 +343,7 @@ class HMM(Declaration):
 
     def relabel(self, parameters: ChainParameters, order: Labels) -> ChainParameters:
         """Return the same model with state ``order[k]`` as number k."""
-        return ChainParameters(
-            parameters.initial[order],
-            np.ascontiguousarray(parameters.transition[np.ix_(order, order)]),
-            parameters.leaving[order],
-            parameters.states.take(order),
-            parameters.share[order] if parameters.share.size else parameters.share,
-        )
+        return parameters.take(order)
 
     def mismatch(self, parameters: ChainParameters, reference: ChainParameters) -> Array:
         """Return what it costs to call state k of one model state l of the other, by what they give rise to.
