@@ -199,13 +199,7 @@ class Named(base.Estimator):
         DataError
             It is no mapping, has none of the features, or a value that is no number or impossible.
         """
-        if not isinstance(x, Mapping):
-            do = "write for example {'speed': 1.5}"
-            found = f"a {type(x).__name__}"
-            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
-        for name in x if not self._fixed else ():
-            if name not in (self.key, self.time):
-                self._checked(name, x[name])
+        self._check_record(x)
         for name in self._names if self._fixed else ():
             self._checked(name, x.get(name))
         new = self._new(list(x))
@@ -214,6 +208,16 @@ class Named(base.Estimator):
         if new:
             self._widen(new)
         return [self._checked(name, x.get(name)) for name in self._names]
+
+    def _check_record(self, x: Any) -> None:
+        """Refuse what is no mapping, and, where new features join, what has a value that is none, with a DataError."""
+        if not isinstance(x, Mapping):
+            do = "write for example {'speed': 1.5}"
+            found = f"a {type(x).__name__}"
+            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
+        for name in x if not self._fixed else ():
+            if name not in (self.key, self.time):
+                self._checked(name, x[name])
 
     def _checked(self, name: Any, value: Any) -> float:
         """Return one value of a record as a number that the model can give rise to."""
@@ -308,13 +312,7 @@ class Named(base.Estimator):
                     return values, self._complete
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             pass
-        if not isinstance(x, Mapping):
-            do = "write for example {'speed': 1.5}"
-            found = f"a {type(x).__name__}"
-            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
-        for name in x if not self._fixed else ():
-            if name not in (self.key, self.time):
-                self._checked(name, x[name])
+        self._check_record(x)
         if self._fixed and not any(name in x for name in self._names):
             self._new(list(x))  # which says what is wrong
         values = np.array([self._checked(name, x.get(name)) for name in self._modelled])

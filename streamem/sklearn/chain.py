@@ -26,7 +26,7 @@ class OnlineHMM(Online):
 
     Rows follow one another. Without `lengths` they are one sequence, which goes on from call to call of `partial_fit`,
     as in a pipeline; with them, the sequences begin and end in the call. What is predicted begins with the rows given.
-    `fit` makes a start from at most a warm-up of rows and runs batch EM on all rows until it stands still;
+    `fit` makes a start from at most four warm-ups of rows and runs batch EM on all rows until it stands still;
     `partial_fit` takes one step of online EM, and its first calls only gather rows until the start can be made. Missing
     values (NaN) are marginalised everywhere.
 

@@ -16,9 +16,9 @@ __all__ = ["OnlineGaussianMixture"]
 class OnlineGaussianMixture(Online):
     """A mixture of normal distributions, with `fit` as in scikit-learn's `GaussianMixture` and `partial_fit` besides.
 
-    `fit` makes a start from at most a warm-up of rows, drawn at random, and runs batch EM on all rows until it stands
-    still. `partial_fit` takes one step of online EM, as a pipeline does with a micro-batch: the first calls only gather
-    rows until the start can be made, and until then nothing can be predicted. After `fit` it goes on from there.
+    `fit` makes a start from at most four warm-ups of rows, drawn at random, and runs batch EM on all rows until it
+    stands still. `partial_fit` takes one step of online EM, as a pipeline does with a micro-batch: the first calls only
+    gather rows until the start can be made, and until then nothing can be predicted. After `fit` it goes on from there.
     Missing values (NaN) are marginalised everywhere.
 
     Parameters
