@@ -91,7 +91,7 @@ class Following(Learner):
 
     def _posterior_of(self, frame: Frame) -> tuple[Posterior, Array]:
         """Return what the model says of the rows of a frame, each key's after one another, and their numbers."""
-        values, keys, times = self._read_frame(frame, self._modelled)
+        values, keys, times = self._look_at(frame, self._modelled)
         if self._learner.model.carries and self._followed < self._gathered.count:
             self._follow(self._followed, self._gathered.count)
         return self._passed(values, keys, times)[0], values

@@ -12,10 +12,11 @@ from streamem.em.dynamics import over_columns
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
 from streamem.errors import ConfigError, DataError, ModelError, SnapshotError, tell
-from streamem.estimators.named import ALONE
+from streamem.estimators.named import ALONE, check_whole
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
-from streamem.estimators.values import Frame, frame_of, seconds
+from streamem.estimators.values import Frame, check_mapping, frame_of, seconds
 from streamem.estimators.written import Written
+from streamem.stream.checks import at_least
 
 __all__ = ["KalmanTracker"]
 
@@ -136,6 +137,8 @@ class KalmanTracker(Written, Forecaster):
 
     def _record(self, y: Any, x: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
         """Return a record as one mapping."""
+        if x is not None:
+            check_mapping(x)
         if y is None and x is not None:
             return x
         if isinstance(y, Mapping):
@@ -161,7 +164,7 @@ class KalmanTracker(Written, Forecaster):
         DataError
             The key or time is missing, or time goes back.
         """
-        return self.forecast(1, None if x is None else [dict(x)])[0]
+        return self.forecast(1, None if x is None else [x])[0]
 
     def forecast(self, horizon: int, xs: Iterable[Mapping[Any, Any]] | None = None) -> list[Any]:
         """Return where the next `horizon` records are expected: a list of mappings, or of numbers.
@@ -177,27 +180,39 @@ class KalmanTracker(Written, Forecaster):
 
         Raises
         ------
+        ConfigError
+            The horizon is no whole number of at least 0.
         DataError
             The key is missing, or a time goes back.
         """
-        steps = int(horizon)
-        told = None if xs is None else list(xs)
-        if steps < 0 or (told is not None and len(told) < steps):
-            found = f"{horizon} steps" + ("" if told is None else f" and {len(told)} records")
-            raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
+        check_whole("forecast: horizon", horizon)
+        at_least("forecast: horizon", horizon, 0)
+        steps, told = int(horizon), self._ahead_of(horizon, xs)
         key = ALONE if self.key is None else self._key_of(told[0] if told else {})
         if self._learner.snapshot is None:
-            return [self._as_told(self._last_row())] * steps
+            return [self._as_told(self._last_row()) for _ in range(steps)]
         begun = self._learner.begun()
         model, theta = self._kalman(), begun.averaged
         carried = self._carried(key)
         C = over_columns(model.moved(np.ones(1)), theta.noise)[2]
         if carried is None or not carried["known"][0]:
-            return [self._as_told(C @ theta.initial_mean)] * steps
+            return [self._as_told(C @ theta.initial_mean) for _ in range(steps)]
         ahead = self._ahead(key, steps, told)
         A = over_columns(model.moved(ahead), theta.noise)[0]
         expected = (A @ carried["mean"][0]) @ C.T
         return [self._as_told(row) for row in expected]
+
+    def _ahead_of(self, horizon: int, xs: Any) -> list[Mapping[Any, Any]] | None:
+        """Return the keys and times of the steps of a forecast, checked; None where they have none."""
+        if xs is None:
+            return None
+        told = list(xs) if isinstance(xs, Iterable) and not isinstance(xs, Mapping | str | bytes) else []
+        if len(told) < horizon:
+            found = f"{horizon} steps and {len(told)} records"
+            raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
+        for x in told:
+            check_mapping(x)
+        return told
 
     def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> Array:
         """Return the seconds from the last record to each step."""
@@ -274,13 +289,13 @@ class KalmanTracker(Written, Forecaster):
         """Return what the model says of a record, None before the start, and its numbers."""
         key = self._key_of(record)
         time = self._time_of(record, key)
+        values, _ = self._observed(record)
         if self._learner.snapshot is None:
             return None, np.array([self._checked(name, record.get(name)) for name in self._named_in(record)])
-        values, _ = self._observed(record)
         return self._one(values, time, self._carried(key))[0], values
 
-    def _named_in(self, record: Mapping[Any, Any]) -> Sequence[Any]:
-        """Return the names of features; before the first is learned those of a record."""
+    def _named_in(self, record: Iterable[Any]) -> Sequence[Any]:
+        """Return the names of features; before the first is learned those of a record or a frame."""
         return self._names or tuple(name for name in record if name not in (self.key, self.time))
 
     def _one(self, values: Array, time: float, carried: Carried | None) -> tuple[Posterior, Carried | None]:
@@ -315,7 +330,7 @@ class KalmanTracker(Written, Forecaster):
         """
         frame = frame_of(X)
         told, values = self._told(frame)
-        names = self._modelled if told is not None else tuple(self._names)
+        names = self._modelled if told is not None else self._named_in(frame.columns)
         if told is not None:
             theta = self._learner.begun().averaged
             values = told.columns["mean"] @ over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2].T
@@ -338,8 +353,11 @@ class KalmanTracker(Written, Forecaster):
         return to_native_series(found, name=None if frame.implementation.is_pandas_like() else "", like=frame)
 
     def _told(self, frame: Frame) -> tuple[Posterior | None, Array]:
-        if self._learner.snapshot is None or not len(frame):
-            return None, self._read_frame(frame, self._names)[0] if len(frame) else np.empty((0, len(self._names)))
+        names = self._named_in(frame.columns)
+        if not len(frame):
+            return None, np.empty((0, len(names)))
+        if self._learner.snapshot is None:
+            return None, self._look_at(frame, names)[0]
         return self._posterior_of(frame)
 
     # ------------------------------------------------------------------------------------------------- attributes
