@@ -13,9 +13,9 @@ import polars as pl
 from streamem.em import AnomalyRank, Observations, Posterior, Snapshot
 from streamem.em.growth import growable, grown
 from streamem.em.observations import Array
-from streamem.errors import ModelError, StreamemError, tell
+from streamem.errors import ConfigError, ModelError, StreamemError, tell
 from streamem.estimators.display import html_table
-from streamem.estimators.named import Named, padded
+from streamem.estimators.named import Named, check_whole, padded
 from streamem.estimators.strangeness import astray
 from streamem.estimators.values import (
     frame_columns,
@@ -55,7 +55,7 @@ class Learner(Named):
             # a sum that is finite has neither text in it, nor what is missing or infinite
             even = total - total == 0.0 and (self._fixed or len(x) == self._width) and (self._real or self._fits(row))
             even = even and (type(x) is dict or isinstance(x, Mapping))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             even = False
         if not even or not row:
             row = self._uneven(x)
@@ -327,11 +327,18 @@ class Learner(Named):
 
         Raises
         ------
+        ConfigError
+            A number of records, a seed or an exposure that is none.
         ModelError
             There is nothing to draw from yet.
         """
         self._learner.begun()
-        at_least("sample: n", n, 0)
+        for name, value in (("n", n), ("seed", 0 if seed is None else seed)):
+            check_whole(f"sample: {name}", value)
+            at_least(f"sample: {name}", value, 0)
+        if not isinstance(exposure, int | float | np.integer | np.floating) or not 0.0 < exposure < np.inf:
+            wanted, do = "a finite number above 0", "write for example 1"
+            raise ConfigError(tell("sample: exposure", found=repr(exposure)[:60], wanted=wanted, do=do))
         values = self._drawn(n, np.random.default_rng(self.seed if seed is None else seed), exposure)
         return [dict(zip(self._modelled, row, strict=True)) for row in values.tolist()]
 

@@ -191,6 +191,10 @@ class Named(base.Estimator):
         """
         names = self._names
         new = [] if self._fixed else in_order(set(present) - set(names) - {self.key, self.time})
+        for name in new:
+            if name != name:
+                do = "give the feature another name"
+                raise DataError(tell(f"feature {name!r}", found="NaN for a name", wanted="one equal to itself", do=do))
         if new and not self._open:
             wanted = ", ".join(map(str, names))
             do = f"leave it out: what a {self._learner.model.type} follows is settled once it has begun"
@@ -348,7 +352,7 @@ class Named(base.Estimator):
                 values = np.fromiter(map(x.__getitem__, names), np.float64, len(names))
                 if self._real or not self._learner.model.wrong(values[None]).any():
                     return values, self._complete
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             pass
         check_mapping(x)
         for name in x if not self._fixed else ():
@@ -407,5 +411,5 @@ def held_over(batch: Observations, columns: int, empty: float) -> Observations:
 
 def check_whole(place: str, value: Any) -> None:
     """Refuse what is no whole number, with a ConfigError."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool | np.timedelta64):
         raise ConfigError(tell(place, found=repr(value), wanted="a whole number", do="write one"))

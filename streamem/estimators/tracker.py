@@ -206,7 +206,10 @@ class KalmanTracker(Written, Forecaster):
         """Return the keys and times of the steps of a forecast, checked; None where they have none."""
         if xs is None:
             return None
-        told = list(xs) if isinstance(xs, Iterable) and not isinstance(xs, Mapping | str | bytes) else []
+        try:
+            told = [] if isinstance(xs, Mapping) else list(xs)
+        except TypeError:
+            told = []
         if len(told) < horizon:
             found = f"{horizon} steps and {len(told)} records"
             raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))

@@ -205,7 +205,10 @@ def plain_rows(X: Any, names: Sequence[Any]) -> Array | None:
     """
     if not hasattr(X, "to_numpy") or list(getattr(X, "columns", ())) != list(names):
         return None
-    found = X.to_numpy(order="c") if isinstance(X, pl.DataFrame) else X.to_numpy()
+    try:
+        found = X.to_numpy(order="c") if isinstance(X, pl.DataFrame) else X.to_numpy()
+    except pl.exceptions.InvalidOperationError:  # of a type that NumPy has not
+        return None
     if found.dtype.kind not in "fiu" or found.ndim != 2:
         return None
     values = np.ascontiguousarray(found, np.float64)
@@ -246,15 +249,17 @@ def frame_columns(frame: Frame, names: Sequence[Any]) -> Array:
     schema = frame.schema
     there = [name for name in names if name in schema]
     plain = [name for name in there if of_numbers(schema[name])]
+    # by their places: narwhals selects only columns whose names are text by these
+    numbers = frame if frame.columns == plain else frame[:, [frame.columns.index(name) for name in plain]]
     if plain and len(plain) == len(names):
-        values = np.ascontiguousarray(to_numpy(frame if frame.columns == plain else frame.select(plain)))
+        values = np.ascontiguousarray(to_numpy(numbers))
     else:
         values = np.full((len(frame), len(names)), np.nan)
         if plain:
-            values[:, [names.index(name) for name in plain]] = to_numpy(frame.select(plain))
+            values[:, [names.index(name) for name in plain]] = to_numpy(numbers)
         for name in there:
             if name not in plain:
-                values[:, names.index(name)] = column_numbers(name, frame[name].to_list())
+                values[:, names.index(name)] = column_numbers(name, frame.get_column(name).to_list())
     if np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0]
         place = f"column {names[column]!r}, row {row}"
@@ -265,7 +270,8 @@ def frame_columns(frame: Frame, names: Sequence[Any]) -> Array:
 
 def of_numbers(kind: Any) -> bool:
     """Return whether all values of a column of this type are numbers that an array of doubles holds."""
-    return bool(kind.is_integer() or kind.is_float() or kind == nw.Boolean)
+    whole = kind.is_integer() and kind not in (nw.Int128, nw.UInt128)  # which NumPy has not
+    return bool(whole or kind.is_float() or kind == nw.Boolean)
 
 
 def column_numbers(name: Any, column: Sequence[Any]) -> Array:
@@ -291,7 +297,7 @@ def named_column(role: str, frame: Frame, name: Any) -> Any:
     if name not in frame.columns:
         found, do = f"the columns {', '.join(map(str, frame.columns))}", f"add the column of {role}s"
         raise DataError(tell(f"{role} {name!r}", found=found, wanted="it among them", do=do))
-    return frame[name]
+    return frame.get_column(name)
 
 
 def frame_times(frame: Frame, name: Any) -> Array:

@@ -87,7 +87,7 @@ class Keys:
         """Forget the keys that came since `mark`, where nothing but `slots` without times was called since."""
         known, room, self.seen, self.time = mark
         while len(self.table) > known:
-            key, slot = self.table.popitem()  # the last that came
+            _, slot = self.table.popitem()  # the last that came
             del self.keys[slot]
             if slot < room:
                 self.free.append(slot)
