@@ -106,7 +106,7 @@ class Following(Learner):
 
     def _after_gathered(self, frame: Frame) -> tuple[Observations, Carried | None]:
         """Return the rows of a frame as the model takes them, and what their sequences take up."""
-        values, keys, times = self._read_frame(frame, self._modelled)
+        values, keys, times = self._look_at(frame, self._modelled)
         if self._learner.model.carries and self._followed < self._gathered.count:
             self._follow(self._followed, self._gathered.count)
         return self._laid_out(values, keys, times)[:2]

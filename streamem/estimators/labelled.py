@@ -298,8 +298,10 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
 
     def _told(self, frame: Frame) -> tuple[Posterior | None, Array]:
         """Return what the model says of a frame, None before the start or of an empty one, and its numbers."""
-        if self._learner.snapshot is None or not len(frame):
-            return None, np.empty((len(frame), 0))
+        if not len(frame):
+            return None, np.empty((0, 0))
+        if self._learner.snapshot is None:
+            return None, self._look_at(frame, self._names)[0]
         return self._posterior_of(frame)
 
     # ------------------------------------------------------------------------------------------------- what was learned

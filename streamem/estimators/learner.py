@@ -23,10 +23,14 @@ from streamem.estimators.values import (
     frame_of,
     in_order,
     plain_rows,
+    plain_total,
 )
 from streamem.stream.checks import at_least
 
 __all__ = ["Learner"]
+
+Batch = tuple[Array, list[Any], Array, Sequence[Any]]
+"""The numbers of records, their keys and times, and the names of new features, which are the last columns."""
 
 KEPT = 1000
 """Records kept at most for a feature that waits to join the model."""
@@ -46,10 +50,13 @@ class Learner(Named):
         names = self._gathered.names
         try:
             row: Sequence[float] = tuple(map(x.__getitem__, names))
-            total = float(sum(row))
+            total = sum(row)
+            if type(total) is not float:
+                total = plain_total(total)
             # a sum that is finite has neither text in it, nor what is missing or infinite
             even = total - total == 0.0 and (self._fixed or len(x) == self._width) and (self._real or self._fits(row))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            even = even and (type(x) is dict or isinstance(x, Mapping))
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             even = False
         if not even or not row:
             row = self._uneven(x)
@@ -70,30 +77,55 @@ class Learner(Named):
         """Return whether the model can give rise to the numbers of a record."""
         return not self._learner.model.wrong(np.array((row,), np.float64)).any()
 
-    def _mend(self, error: ModelError, values: Array, *, gathered: bool) -> ModelError:
+    def _mend(self, error: ModelError, batch: Batch, *, gathered: bool) -> ModelError:
         """Forget records that no parameters can explain, and return what to say; of gathered ones the last, if none is.
 
         Before the start those that are held for it are looked through too: any of them can be what makes it impossible.
+        Where none is, all of them wait for more.
         """
-        learner = self._learner
+        learner, values = self._learner, batch[0]
         if learner.snapshot is None:
-            held = [padded(batch.values, values.shape[1]) for batch in learner.held]
+            held = [padded(rows.values, values.shape[1]) for rows in learner.held]
             whole = np.concatenate([*held, values])
             bad = astray(whole)
-            *before, last = np.split(bad, np.cumsum([len(rows) for rows in held], dtype=int))
-            if bad.any():
+            if not bad.any():
+                error = self._wait_for_more(error, batch, len(whole))
+                if gathered:
+                    self._gathered.clear()
+            else:
                 error = ModelError(self._too_far(whole, int(bad.argmax())))
-                kept = [batch[~out] for batch, out in zip(learner.held, before, strict=True)]
-                learner.held = [batch for batch in kept if len(batch)]
-        else:
-            last = bad = np.array([not self._possible(row) for row in range(self._gathered.count)], bool)
-        if gathered and last.any():
-            self._gathered = self._gathered.only(np.flatnonzero(~last))
-        elif gathered and not bad.any():
-            self._gathered.take_back()
+                *before, last = np.split(bad, np.cumsum([len(rows) for rows in held], dtype=int))
+                kept = [rows[~out] for rows, out in zip(learner.held, before, strict=True)]
+                learner.held = [rows for rows in kept if len(rows)]
+                if gathered:
+                    self._gathered = self._gathered.only(np.flatnonzero(~last))
+        elif gathered:
+            last = np.array([not self._possible(row) for row in range(self._gathered.count)], bool)
+            if last.any():
+                self._gathered = self._gathered.only(np.flatnonzero(~last))
+            else:
+                self._gathered.take_back()
         self._full_at = self._room()
         self._forget_ahead()
         return error
+
+    def _wait_for_more(self, error: ModelError, batch: Batch, records: int) -> ModelError:
+        """Hold a micro-batch that gives no start with those before it, and return what to say.
+
+        Of records that give none again and again the latest are held: as many as two warm-ups need.
+        """
+        values, keys, times, new = batch
+        learner, most = self._learner, 2 * self._first_warmup()
+        if new:
+            self._widen(new)
+        learner.warmup_records = self._warmup_after(records)
+        self._learn(values, keys, times)
+        if records >= 2 * most:
+            learner.held = latest(learner.held, most)
+        waiting = sum(len(rows) for rows in learner.held)
+        wanted = self._warmup_after(waiting)
+        told = f"The last {waiting} records wait, and nothing of them is to be given again: the start is tried anew"
+        return ModelError(f"{error} {told} with {wanted}.")
 
     def _too_far(self, values: Array, row: int) -> str:
         found = ", ".join(f"{name!r}: {value:g}" for name, value in zip(self._names, values[row], strict=False))
@@ -117,7 +149,8 @@ class Learner(Named):
         ------
         ModelError
             The start or the update degenerates. Nothing is learned. The records that no parameters can explain are left
-            out, the last where none is such; the others wait for the next call.
+            out; the others wait for the next call. Where none is such, an update leaves out the last; a start is tried
+            again with twice as many records, among them all of these.
 
         Examples
         --------
@@ -133,10 +166,11 @@ class Learner(Named):
         if not gathered.count:
             return
         values = gathered.values
+        batch: Batch = (values, list(gathered.keys), np.array(gathered.times), ())
         try:
-            self._learn(values, list(gathered.keys), np.array(gathered.times))
+            self._learn(*batch)
         except ModelError as error:
-            told = self._mend(error, values, gathered=True)
+            told = self._mend(error, batch, gathered=True)
             if self._gathered.count == self._gathered.room:  # what was wrong was held: there is room for these now
                 self.flush()
             raise told from error
@@ -159,7 +193,8 @@ class Learner(Named):
             without a key or time. Nothing is learned.
         ModelError
             The start or the update degenerates. The frame is not learned, and earlier records that make the start
-            impossible are left out.
+            impossible are left out. Where no record is to blame for a start, such as where a feature never changes, all
+            of them wait, those of the frame too, and it is tried again with twice as many.
 
         Examples
         --------
@@ -193,12 +228,13 @@ class Learner(Named):
         try:
             self._learn(values, keys, times, new)
         except ModelError as error:
-            raise self._mend(error, values, gathered=False) from error
+            raise self._mend(error, (values, keys, times, new), gathered=False) from error
         self._full_at = self._room()
 
     def _learn(self, values: Array, keys: list[Any], times: Array, new: Sequence[Any] = ()) -> None:
         """Learn from records, columns as named and then `new`, as one micro-batch; if it fails nothing has changed."""
         before, held = dict(self.__dict__), self._learner.held
+        known = self._keys.mark()
         try:
             if new:
                 self._widen(new)
@@ -210,6 +246,7 @@ class Learner(Named):
         except StreamemError:
             self.__dict__.update(before)
             self._learner.held = held
+            self._keys.undo(known)
             raise
 
     def _settle(self, values: Array) -> Array:
@@ -379,6 +416,16 @@ class Learner(Named):
         ['a', 'b']
         """
         return list(self._modelled)
+
+
+def latest(held: list[Observations], rows: int) -> list[Observations]:
+    """Return the last rows of the batches that are held, so many."""
+    kept: list[Observations] = []
+    for batch in reversed(held):
+        if rows > 0:
+            kept.insert(0, batch[max(len(batch) - rows, 0) :])
+        rows -= len(batch)
+    return kept
 
 
 def varied(values: Array) -> Any:

@@ -10,17 +10,22 @@ from streamem.em import AnomalyRank, GrowingWindow, Observations, OnlineEM, Snap
 from streamem.em.growth import growable
 from streamem.em.model import Model
 from streamem.em.observations import Array
+from streamem.em.online import default_warmup
 from streamem.errors import ConfigError, DataError, tell
 from streamem.estimators.gathered import Gathered
 from streamem.estimators.strangeness import Ranks
 from streamem.estimators.values import (
     MISSING,
     Frame,
+    check_mapping,
+    check_order,
+    checked_key,
     frame_columns,
     frame_keys,
     frame_times,
     in_order,
     number,
+    plain_total,
     seconds,
 )
 from streamem.stream.checks import at_least
@@ -121,6 +126,7 @@ class Named(base.Estimator):
         self._gathered = Gathered(names, self.batch_size) if gathered is None else gathered
         self._width = len(names) + (self.key is not None) + (self.time is not None)
         self._modelled = names[: self._columns]
+        self._known = self._columns + self._width - len(names)
         self._complete = np.packbits(np.zeros(self._columns, bool)).tobytes()
         wrong = self._learner.model.wrong
         columns = max(len(names), 1)
@@ -136,8 +142,26 @@ class Named(base.Estimator):
         learner = self._learner
         if learner.snapshot is not None:
             return self.batch_size
-        missing = learner.warmup(max(len(self._names), 1)) - sum(len(batch) for batch in learner.held)
+        held = sum(len(batch) for batch in learner.held)
+        learner.warmup_records = self._warmup_after(held)
+        missing = learner.warmup(max(len(self._names), 1)) - held
         return max(1, min(self.batch_size, missing))
+
+    def _first_warmup(self) -> int:
+        """Return how many records the first start is tried from."""
+        if self.warmup_records is not None:
+            return self.warmup_records
+        return default_warmup(self._learner.model, max(len(self._names), 1))
+
+    def _warmup_after(self, records: int) -> int | None:
+        """Return how many records the next start is tried from: the setting; where so many gave none twice as many.
+
+        They follow from the records that are held, and so need not be written down.
+        """
+        wanted = first = self._first_warmup()
+        while wanted <= records:
+            wanted *= 2
+        return self.warmup_records if wanted == first else wanted
 
     def _begun(self, columns: int) -> None:
         """Note that the model has so many columns: the first ones."""
@@ -169,16 +193,26 @@ class Named(base.Estimator):
         """
         names = self._names
         new = [] if self._fixed else in_order(set(present) - set(names) - {self.key, self.time})
+        for name in new:
+            if name != name:
+                do = "give the feature another name"
+                raise DataError(tell(f"feature {name!r}", found="NaN for a name", wanted="one equal to itself", do=do))
         if new and not self._open:
             wanted = ", ".join(map(str, names))
             do = f"leave it out: what a {self._learner.model.type} follows is settled once it has begun"
             raise DataError(tell(f"feature {new[0]!r}", found="a new one", wanted=wanted, do=do))
-        if not new and not set(names) & set(present):
+        if not new:
+            self._some_of(present)
+        return new
+
+    def _some_of(self, present: Sequence[Any]) -> None:
+        """Refuse fields of which none is a feature, with a DataError."""
+        names = self._names
+        if set(names).isdisjoint(present):
             found = ", ".join(map(repr, present)) or "nothing"
             do = "give at least one of them" if names else "give records of named numbers"
             wanted = "one of " + ", ".join(map(repr, names)) if names else "features"
             raise DataError(tell("the features of a record", found=found, wanted=wanted, do=do))
-        return new
 
     def _widen(self, new: Sequence[Any]) -> None:
         """Make the names of new features columns of records."""
@@ -211,10 +245,7 @@ class Named(base.Estimator):
 
     def _check_record(self, x: Any) -> None:
         """Refuse what is no mapping, and, where new features join, what has a value that is none, with a DataError."""
-        if not isinstance(x, Mapping):
-            do = "write for example {'speed': 1.5}"
-            found = f"a {type(x).__name__}"
-            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
+        check_mapping(x)
         for name in x if not self._fixed else ():
             if name not in (self.key, self.time):
                 self._checked(name, x[name])
@@ -238,16 +269,11 @@ class Named(base.Estimator):
     def _key_of(self, x: Mapping[Any, Any]) -> Any:
         if self.key is None:
             return ALONE
-        key = x.get(self.key)
-        if key is None:
+        if self.key not in x:
             found = ", ".join(map(repr, x)) or "nothing"
             raise DataError(tell(f"key {self.key!r}", found=found, wanted="it among them", do="give the record a key"))
-        try:
-            hash(key)
-        except TypeError as error:
-            found = repr(key)[:60]
-            raise DataError(tell(f"key {self.key!r}", found=found, wanted="text or a number", do="mend it")) from error
-        return key
+        key = x[self.key]
+        return key if type(key) is str else checked_key(self.key, key)
 
     def _time_of(self, x: Mapping[Any, Any], key: Any) -> float:
         """Return the time of a record, 0 where none is told.
@@ -265,10 +291,7 @@ class Named(base.Estimator):
                 tell(f"time {self.time!r}", found=found, wanted="it among them", do="give the record a time")
             )
         time = seconds(self.time, x[self.time])
-        latest = self._latest(key)
-        if time < latest:
-            found, wanted = f"{latest - time:g} s before the record before it", "times that do not go back within a key"
-            raise DataError(tell(f"time {self.time!r}", found=found, wanted=wanted, do="leave the record out"))
+        check_order(self.time, time, self._latest(key), key)
         return time
 
     def _latest(self, key: Any) -> float:
@@ -295,6 +318,18 @@ class Named(base.Estimator):
             self._held_until = held[-1]
         return self._held_latest
 
+    def _check_times(self, times: Array, keys: Sequence[Any]) -> None:
+        """Refuse rows whose time goes back, behind one another or behind earlier records, with a DataError."""
+        if not len(times):
+            return
+        keys = keys or [ALONE] * len(times)
+        latest = {key: self._latest(key) for key in dict.fromkeys(keys)}
+        if times[0] >= max(latest.values()) and (np.diff(times) >= 0.0).all():
+            return  # as most frames are
+        for row, (time, key) in enumerate(zip(times.tolist(), keys, strict=True)):
+            check_order(self.time, time, latest[key], key, row)
+            latest[key] = time
+
     def _observed(self, x: Any) -> tuple[Array, bytes]:
         """Return the numbers of a record for the columns of the model, shape (D,), and the pattern of missing ones.
 
@@ -305,16 +340,19 @@ class Named(base.Estimator):
         """
         try:
             names = self._modelled
-            total = float(sum(map(x.__getitem__, names)))  # which text has none of
-            if total - total == 0.0 and names:
+            total = sum(map(x.__getitem__, names))  # which text has none of
+            if type(total) is not float:
+                total = plain_total(total)
+            # in fields beyond those of the model there may be text
+            if total - total == 0.0 and names and (self._fixed or len(x) == self._known) and type(x) is dict:
                 values = np.fromiter(map(x.__getitem__, names), np.float64, len(names))
                 if self._real or not self._learner.model.wrong(values[None]).any():
                     return values, self._complete
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             pass
         self._check_record(x)
-        if self._fixed and not any(name in x for name in self._names):
-            self._new(list(x))  # which says what is wrong
+        if self._fixed:
+            self._some_of(list(x))
         values = np.array([self._checked(name, x.get(name)) for name in self._modelled])
         return values, np.packbits(np.isnan(values)).tobytes()
 
@@ -322,7 +360,7 @@ class Named(base.Estimator):
         """Return the numbers of a frame, its keys and its times, checked."""
         values = frame_columns(frame, names)
         if self._empty == 0.0:
-            values[np.isnan(values)] = 0.0
+            values = np.nan_to_num(values)
         if not self._real and len(names):
             wrong = self._learner.model.wrong(values)
             if wrong.any():
@@ -331,7 +369,25 @@ class Named(base.Estimator):
                 raise DataError(tell(place, found=found, wanted=self._learner.model.support, do="mend it"))
         keys = frame_keys(frame, self.key) if self.key is not None else []
         times = frame_times(frame, self.time) if self.time is not None else np.empty(0)
+        self._check_times(times, keys)
         return values, keys, times
+
+    def _look_at(self, frame: Frame, names: Sequence[Any]) -> tuple[Array, list[Any], Array]:
+        """Return the same of a frame that is not learned, which may have other features too: these are only checked.
+
+        Raises
+        ------
+        DataError
+            As in learning, but for new features that the model cannot take up.
+        """
+        present = frame.columns
+        if not self._open:
+            self._some_of(present)
+        beyond = () if self._fixed else set(present) - set(names) - {self.key, self.time}
+        if not beyond:
+            return self._read_frame(frame, names)
+        values, keys, times = self._read_frame(frame, (*names, *(name for name in present if name in beyond)))
+        return np.ascontiguousarray(values[:, : len(names)]), keys, times
 
 
 def padded(values: Array, columns: int, empty: float = MISSING) -> Array:
@@ -348,5 +404,5 @@ def held_over(batch: Observations, columns: int, empty: float) -> Observations:
 
 def check_whole(place: str, value: Any) -> None:
     """Refuse what is no whole number, with a ConfigError."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool | np.timedelta64):
         raise ConfigError(tell(place, found=repr(value), wanted="a whole number", do="write one"))

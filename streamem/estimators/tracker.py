@@ -13,10 +13,11 @@ from streamem.em.observations import Array
 from streamem.em.state_space import Forward
 from streamem.errors import DataError, ModelError, tell
 from streamem.estimators.motion import Motion
-from streamem.estimators.named import ALONE
+from streamem.estimators.named import ALONE, check_whole
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
 from streamem.estimators.track import Sighting, expected_share
-from streamem.estimators.values import Frame, frame_of, seconds
+from streamem.estimators.values import Frame, check_mapping, frame_of, seconds
+from streamem.stream.checks import at_least
 
 __all__ = ["KalmanTracker"]
 
@@ -146,6 +147,8 @@ class KalmanTracker(Motion, Forecaster):
 
     def _record(self, y: Any, x: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
         """Return a record as one mapping."""
+        if x is not None:
+            check_mapping(x)
         if y is None and x is not None:
             return x
         if isinstance(y, Mapping) and not x:
@@ -184,7 +187,7 @@ class KalmanTracker(Motion, Forecaster):
         >>> abs(model.predict_one()["metres"] - 24.0) < 2.0
         True
         """
-        return self.forecast(1, None if x is None else [dict(x)])[0]
+        return self.forecast(1, None if x is None else [x])[0]
 
     def forecast(self, horizon: int, xs: Iterable[Mapping[Any, Any]] | None = None) -> list[Any]:
         """Return where the next `horizon` records are expected: a list of mappings, or of numbers.
@@ -200,6 +203,8 @@ class KalmanTracker(Motion, Forecaster):
 
         Raises
         ------
+        ConfigError
+            The horizon is no whole number of at least 0.
         DataError
             The key is missing, a time goes back, or there are fewer `xs` than steps.
         ModelError
@@ -213,16 +218,29 @@ class KalmanTracker(Motion, Forecaster):
         >>> [round(ahead["metres"] / 3.0) for ahead in model.forecast(3)]
         [8, 9, 10]
         """
-        steps = int(horizon)
-        told = None if xs is None else list(xs)
-        if steps < 0 or (told is not None and len(told) < steps):
-            found = f"{horizon} steps" + ("" if told is None else f" and {len(told)} records")
-            raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
+        check_whole("forecast: horizon", horizon)
+        at_least("forecast: horizon", horizon, 0)
+        steps, told = int(horizon), self._ahead_of(horizon, xs)
         key = ALONE if self.key is None else self._key_of(told[0] if told else {})
         if self._learner.snapshot is None:
-            return [self._as_told(self._last_row())] * steps
+            return [self._as_told(self._last_row()) for _ in range(steps)]
         expected = self._track().ahead(self._ahead(key, steps, told), self._carried(key))
         return [self._as_told(row) for row in expected]
+
+    def _ahead_of(self, horizon: int, xs: Any) -> list[Mapping[Any, Any]] | None:
+        """Return the keys and times of the steps of a forecast, checked; None where they have none."""
+        if xs is None:
+            return None
+        try:
+            told = [] if isinstance(xs, Mapping) else list(xs)
+        except TypeError:
+            told = []
+        if len(told) < horizon:
+            found = f"{horizon} steps and {len(told)} records"
+            raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
+        for x in told:
+            check_mapping(x)
+        return told
 
     def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[float]:
         """Return the seconds from the last record to each step."""
@@ -330,13 +348,13 @@ class KalmanTracker(Motion, Forecaster):
         """Return what the model says of a record, None before the start, its numbers and which are missing."""
         key = self._key_of(record)
         time = self._time_of(record, key)
+        values, pattern = self._observed(record)
         if self._learner.snapshot is None:
             return None, np.array([self._checked(name, record.get(name)) for name in self._named_in(record)]), b""
-        values, pattern = self._observed(record)
         return self._track().see(values, time, self._carried(key)), values, pattern
 
-    def _named_in(self, record: Mapping[Any, Any]) -> Sequence[Any]:
-        """Return the names of features; before the first is learned those of a record."""
+    def _named_in(self, record: Iterable[Any]) -> Sequence[Any]:
+        """Return the names of features; before the first is learned those of a record or a frame."""
         return self._names or tuple(name for name in record if name not in (self.key, self.time))
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
@@ -373,7 +391,7 @@ class KalmanTracker(Motion, Forecaster):
         """
         frame = frame_of(X)
         passed, values = self._told(frame)
-        names = self._modelled if passed is not None else tuple(self._names)
+        names = self._modelled if passed is not None else self._named_in(frame.columns)
         if passed is not None:
             values = passed.segments.restored(passed.mean) @ self._track().observation.T
         columns = {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)}
@@ -410,8 +428,11 @@ class KalmanTracker(Motion, Forecaster):
 
     def _told(self, frame: Frame) -> tuple[Forward | None, Array]:
         """Return what the filter finds of a frame, None before the start or of an empty one, and its numbers."""
-        if self._learner.snapshot is None or not len(frame):
-            return None, self._read_frame(frame, self._names)[0] if len(frame) else np.empty((0, len(self._names)))
+        names = self._named_in(frame.columns)
+        if not len(frame):
+            return None, np.empty((0, len(names)))
+        if self._learner.snapshot is None:
+            return None, self._look_at(frame, names)[0]
         rows, carried = self._after_gathered(frame)
         theta = self._learner.begun().averaged
         return self._kalman().passed(theta, rows, carried, keep=False)[0], rows.values
