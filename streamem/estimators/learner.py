@@ -5,7 +5,6 @@ An estimator is an `OnlineEM` with a memory for names. Nothing of the mathematic
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from streamem.estimators.display import html_table
 from streamem.estimators.named import Named, check_whole, padded
 from streamem.estimators.strangeness import astray
 from streamem.estimators.values import (
+    finite_number,
     frame_columns,
     frame_of,
     in_order,
@@ -320,9 +320,10 @@ class Learner(Named):
         self._waiting = kept = kept[-KEPT:]
         learner, columns, names = self._learner, self._columns, self._names
         begun = learner.begun()
-        least = max(50, JOINING * learner.model.components)
-        enough = ((~np.isnan(kept)).sum(axis=0) >= least) & varied(kept)
-        joining = [place for place in range(columns, len(names)) if enough[place]]
+        joining = self._ready(kept)
+        if joining:  # from what is not so far away that no variance would be left of the rest
+            self._waiting = kept = kept[~astray(kept[:, joining])]
+            joining = self._ready(kept)
         if not joining:
             return
         order = [*range(columns), *joining]
@@ -334,6 +335,12 @@ class Learner(Named):
         self._rank = AnomalyRank(self.anomaly_window_records)  # likelihoods of more features are no longer comparable
         self._columns = len(order)
         self._named(tuple(names[place] for place in order + rest))
+
+    def _ready(self, kept: Array) -> list[int]:
+        """Return the columns of waiting features that have shown enough to join."""
+        least = max(50, JOINING * self._learner.model.components)
+        enough = ((~np.isnan(kept)).sum(axis=0) >= least) & varied(kept)
+        return [place for place in range(self._columns, len(self._names)) if enough[place]]
 
     def sample(self, n: int = 1, *, seed: int | None = None, exposure: float = 1.0) -> list[dict[Any, float]]:
         """Return `n` records drawn from the model; of states and trackers, one sequence of them.
@@ -368,9 +375,9 @@ class Learner(Named):
         for name, value in (("n", n), ("seed", seed)):
             check_whole(f"sample: {name}", value)
             at_least(f"sample: {name}", value, 0)
-        if not isinstance(exposure, Real) or not 0.0 < exposure < np.inf:
-            found, do = f"{exposure!r}"[:60], "write for example 1.0"
-            raise ConfigError(tell("sample: exposure", found=found, wanted="a finite number above 0", do=do))
+        if not (finite_number(exposure) or 0.0) > 0.0:
+            wanted, do = "a finite number above 0", "write for example 1.0"
+            raise ConfigError(tell("sample: exposure", found=repr(exposure)[:60], wanted=wanted, do=do))
         values = self._drawn(n, np.random.default_rng(seed), exposure)
         return [dict(zip(self._modelled, row, strict=True)) for row in values.tolist()]
 

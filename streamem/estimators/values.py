@@ -20,6 +20,7 @@ __all__ = [
     "check_mapping",
     "check_order",
     "checked_key",
+    "finite_number",
     "frame_columns",
     "frame_keys",
     "frame_of",

@@ -5,7 +5,7 @@ No pickle: JSON holds settings, snapshot, what the sequences carry, and the reco
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -303,9 +303,11 @@ class Written(Following):
         >>> GaussianMixture.combine([day, night]).means_.round(2).tolist()
         [[2.0]]
         """
-        if not isinstance(models, Iterable):
+        try:
+            models = list(models)
+        except TypeError as error:
             found, do = f"a {type(models).__name__}", "write combine([one, other])"
-            raise ConfigError(tell("combine: models", found=found, wanted="a list of estimators", do=do))
+            raise ConfigError(tell("combine: models", found=found, wanted="a list of estimators", do=do)) from error
         copies = []
         for place, one in enumerate(models, start=1):
             if not isinstance(one, cls) or one._learner.snapshot is None:
