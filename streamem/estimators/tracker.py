@@ -86,7 +86,7 @@ class KalmanTracker(Written, Forecaster):
         seed: int = 0,
     ) -> None:
         self._scalar = False
-        self._spacing = 1.0
+        self._spacing: float | None = None
         self._begin(locals())
 
     _noted = ("scalar", "spacing")
@@ -202,13 +202,26 @@ class KalmanTracker(Written, Forecaster):
     def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> Array:
         """Return the seconds from the last record to each step."""
         if self.time is None or not xs or self.time not in xs[0]:
-            return self._spacing * np.arange(1.0, steps + 1.0)
+            return self._lately() * np.arange(1.0, steps + 1.0)
         latest = self._latest(key)
         times = np.array([seconds(self.time, x.get(self.time)) for x in xs[:steps]])
         if (np.diff(times, prepend=latest) < 0.0).any():
             found, wanted = "a time before the one before it", "times that do not go back"
             raise DataError(tell(f"time {self.time!r}", found=found, wanted=wanted, do="sort the records by time"))
         return times - latest
+
+    def _lately(self) -> float:
+        """Return how many seconds apart records were lately: learned ones, or those gathered until any are learned."""
+        if self._spacing is not None:
+            return self._spacing
+        gathered = self._gathered
+        latest: dict[Any, float] = {}
+        apart: list[float] = []
+        for key, time in zip(gathered.keys or [ALONE] * len(gathered.times), gathered.times, strict=True):
+            if time > latest.get(key, time):
+                apart.append(time - latest[key])
+            latest[key] = time
+        return float(np.median(apart)) if apart else 1.0
 
     def _last_row(self) -> Array:
         """Return the last numbers before the start, NaN where there was none."""
