@@ -1,5 +1,6 @@
 """What pydantic found, in the words of the house: place with line, found, wanted, to do, and the nearest right name."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -111,13 +112,22 @@ def restated(error: Exception, document: Document, place: Place) -> Problem:
 
 
 def _named(head: str, document: Document, place: Place) -> Place:
-    """Return the place that a component means when its message begins with the name of a setting."""
+    """Return the place that a component means when its message begins with the name of a setting.
+
+    It may be one inside a setting, as in ``scaled.parameters.with_std``, or one that is not written, as in
+    ``kalman: period``.
+    """
     dotted = tuple(head.split("."))
     if document.at(dotted) is not None:
         return dotted
-    inside = document.at(place)
-    name = head.rpartition(".")[2].rpartition(": ")[2].split(" ")[0]
-    return (*place, name) if isinstance(inside, dict) and name in inside else place
+    names = head.rpartition(": ")[2].split(" ")[0].split(".")
+    for stop in range(len(names), 0, -1):
+        for start in range(stop):
+            around = document.at((*place, *names[start : stop - 1]))
+            if isinstance(around, dict) and names[stop - 1] in around:
+                return (*place, *names[start:stop])
+    unwritten = re.fullmatch(r"\w+: (\w+)", head) if isinstance(document.at(place), dict) else None
+    return (*place, unwritten[1]) if unwritten else place
 
 
 def _wanted(one: Mapping[str, Any]) -> str:

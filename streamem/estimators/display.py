@@ -11,6 +11,9 @@ __all__ = ["html_table"]
 SHOWN = 12
 """Features in a table at most."""
 
+OF_FEATURES = ("noise", "observation_sd")
+"""What a state space has one number for each feature of."""
+
 
 def html_table(snapshot: Snapshot | None, names: Sequence[Any], gathered: int) -> str:
     """Return a table of what was learned, a row a component: mean and standard deviation of every feature.
@@ -24,7 +27,7 @@ def html_table(snapshot: Snapshot | None, names: Sequence[Any], gathered: int) -
         return f"<p>nothing learned yet: {gathered} records gathered for the start</p>"
     model, rows = snapshot.model, snapshot.model.summary(snapshot.averaged)
     kept = list(names)[:SHOWN]
-    plain = [name for name in rows[0] if name not in ("mean", "sd", "noise", "observation_sd")]
+    plain = [name for name in rows[0] if name not in ("mean", "sd")]
     spread = "mean" in rows[0]
     titles = [*plain, *kept] if spread else ["", *kept]
     head = "".join(f"<th>{escape(str(title))}</th>" for title in titles)
@@ -42,9 +45,17 @@ def row_of(row: dict[str, Any], plain: Sequence[str], columns: int) -> str:
 
 
 def noise_rows(row: dict[str, Any], columns: int) -> str:
-    """Return the rows of a tracker: its noises, then the standard deviation of what is observed."""
-    named = [("noise", noise) for noise in row["noise"]] + [("observation sd", row["observation_sd"])]
-    return "".join(
-        f"<tr><td>{name}</td>" + "".join(f"<td>{value:.4g}</td>" for value in values[:columns]) + "</tr>"
-        for name, values in named
-    )
+    """Return the rows of a state space: what belongs to features a cell each, all else in one cell across them."""
+    body = ""
+    for name, values in row.items():
+        title, of_features = name.replace("_", " "), name in OF_FEATURES
+        for line in values if name == "noise" else [values]:  # a kind of noise is a line of its own
+            cells = [f"{value:.4g}" for value in line]
+            shown = [f"<td>{cell}</td>" for cell in cells[:columns]] if of_features else [across(cells, columns)]
+            body += f"<tr><td>{title}</td>{''.join(shown)}</tr>"
+    return body
+
+
+def across(cells: Sequence[str], columns: int) -> str:
+    """Return numbers in one cell."""
+    return f'<td colspan="{columns}">{", ".join(cells)}</td>'

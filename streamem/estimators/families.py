@@ -20,13 +20,11 @@ def covariance_of(name: Any) -> Any:
     ConfigError
         There is none such.
     """
-    if name in COVARIANCES.values():
-        return name
-    if name not in COVARIANCES:
+    if not isinstance(name, str) or name not in {*COVARIANCES, *COVARIANCES.values()}:
         wanted, do = f"one of {', '.join(COVARIANCES)}", "correct it"
         found = f"{name!r}{nearest(str(name), COVARIANCES)}"
         raise ConfigError(tell("covariance_type", found=found, wanted=wanted, do=do))
-    return COVARIANCES[name]
+    return COVARIANCES.get(name, name)
 
 
 def family_of(family: Any) -> Family:

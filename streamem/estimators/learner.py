@@ -15,7 +15,8 @@ from streamem.em.growth import growable, grown
 from streamem.em.observations import Array
 from streamem.errors import ConfigError, ModelError, StreamemError, tell
 from streamem.estimators.display import html_table
-from streamem.estimators.named import Named, check_whole, padded
+from streamem.estimators.named import Named, padded
+from streamem.estimators.settings import check_whole
 from streamem.estimators.strangeness import astray
 from streamem.estimators.values import (
     finite_number,

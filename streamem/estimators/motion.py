@@ -1,13 +1,14 @@
-"""What a tracker has learned, as the matrices of its motion, and the settings that a snapshot of one tells."""
+"""What a tracker has learned: the matrices of its motion, the pace of its records, the settings of its snapshots."""
 
 from typing import Any
 
 import numpy as np
 
-from streamem.em import Kalman
+from streamem.em import Kalman, Observations
 from streamem.em.model import Model
 from streamem.em.observations import Array
 from streamem.errors import ConfigError, SnapshotError, tell
+from streamem.estimators.named import ALONE
 from streamem.estimators.track import Track
 from streamem.estimators.written import Written
 
@@ -19,6 +20,8 @@ class Motion(Written):
 
     _laid: Track | None
     """What single records are read with; made anew for other parameters."""
+    _spacing: float | None
+    """How many seconds apart records were lately."""
 
     def _kalman(self) -> Kalman:
         model = self._learner.model
@@ -32,6 +35,28 @@ class Motion(Written):
         if self._laid is None or self._laid.parameters is not theta:
             self._laid = Track(self._kalman(), theta, timed=self.time is not None)
         return self._laid
+
+    def _note(self, rows: Observations) -> None:
+        if rows.time is None:
+            return
+        segments = rows.segments()
+        apart = np.diff(segments.sorted(rows.time))
+        apart[segments.bounds[1:-1] - 1] = 0.0
+        if (apart > 0.0).any():
+            self._spacing = float(np.median(apart[apart > 0.0]))
+
+    def _lately(self) -> float:
+        """Return how many seconds apart records were lately: learned ones, or those gathered until any are learned."""
+        if self._spacing is not None:
+            return self._spacing
+        gathered = self._gathered
+        latest: dict[Any, float] = {}
+        apart: list[float] = []
+        for key, time in zip(gathered.keys or [ALONE] * len(gathered.times), gathered.times, strict=True):
+            if time > latest.get(key, time):
+                apart.append(time - latest[key])
+            latest[key] = time
+        return float(np.median(apart)) if apart else 1.0
 
     @property
     def transition_matrix(self) -> Array:

@@ -13,6 +13,7 @@ from streamem.em.observations import Array
 from streamem.em.online import default_warmup
 from streamem.errors import ConfigError, DataError, tell
 from streamem.estimators.gathered import Gathered
+from streamem.estimators.settings import as_written, check_name, check_whole
 from streamem.estimators.strangeness import Ranks
 from streamem.estimators.values import (
     MISSING,
@@ -64,21 +65,24 @@ class Named(base.Estimator):
         for name, value in settings.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
-        for name, least in (("batch_size", 1), ("max_keys", 1), ("anomaly_window_records", 100)):
-            place, value = f"{type(self).__name__}: {name}", getattr(self, name)
-            if value is not None or name != "max_keys":
-                check_whole(place, value)
-            at_least(place, value, least)
-        if "n_components" in settings:
-            check_whole(f"{type(self).__name__}: n_components", self.n_components)
-        self._check_names()
-        self._restart(self._model(), None)
+        with as_written(type(self).__name__, settings):
+            for name, least in (("batch_size", 1), ("max_keys", 1), ("anomaly_window_records", 100)):
+                value = getattr(self, name)
+                if value is not None or name != "max_keys":
+                    check_whole(name, value)
+                at_least(name, value, least)
+            if "n_components" in settings:
+                check_whole("n_components", self.n_components)
+            self._check_names()
+            self._restart(self._model(), None)
 
     def _check_names(self) -> None:
         """Refuse features, a key and a time that cannot be told apart, with a ConfigError."""
+        check_name("key", self.key)
+        check_name("time", self.time)
         if self.key is not None and self.key == self.time:
             found, do = f"{self.key!r} for both", "name two fields"
-            raise ConfigError(tell("key and time", found=found, wanted="two names", do=do))
+            raise ConfigError(tell(f"{type(self).__name__}: key and time", found=found, wanted="two names", do=do))
         if self.features is None:
             return
         found, do = repr(self.features)[:60], "write a list of names, or leave it out"
@@ -400,9 +404,3 @@ def padded(values: Array, columns: int, empty: float = MISSING) -> Array:
 def held_over(batch: Observations, columns: int, empty: float) -> Observations:
     """Return held rows with so many columns."""
     return batch.with_values(padded(batch.values, columns, empty))
-
-
-def check_whole(place: str, value: Any) -> None:
-    """Refuse what is no whole number, with a ConfigError."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool | np.timedelta64):
-        raise ConfigError(tell(place, found=repr(value), wanted="a whole number", do="write one"))

@@ -7,13 +7,14 @@ import numpy as np
 from river.time_series.base import Forecaster
 from river.utils.dataframe import to_native_frame, to_native_series
 
-from streamem.em import AnomalyRank, Kalman, Observations
+from streamem.em import AnomalyRank, Kalman
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
 from streamem.em.state_space import Forward
 from streamem.errors import DataError, ModelError, tell
 from streamem.estimators.motion import Motion
-from streamem.estimators.named import ALONE, check_whole
+from streamem.estimators.named import ALONE
+from streamem.estimators.settings import check_whole
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
 from streamem.estimators.track import Sighting, expected_share
 from streamem.estimators.values import Frame, check_mapping, frame_of, seconds
@@ -88,7 +89,7 @@ class KalmanTracker(Motion, Forecaster):
         seed: int = 0,
     ) -> None:
         self._scalar = False
-        self._spacing = 1.0
+        self._spacing = None
         self._laid = None
         self._begin(locals())
 
@@ -245,7 +246,8 @@ class KalmanTracker(Motion, Forecaster):
     def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[float]:
         """Return the seconds from the last record to each step."""
         if self.time is None or not xs or self.time not in xs[0]:
-            return [self._spacing * step for step in range(1, steps + 1)]
+            apart = self._lately()
+            return [apart * step for step in range(1, steps + 1)]
         latest = self._latest(key)
         times = np.array([seconds(self.time, x.get(self.time)) for x in xs[:steps]])
         if (np.diff(times, prepend=latest) < 0.0).any():
@@ -359,15 +361,6 @@ class KalmanTracker(Motion, Forecaster):
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
         return self._track().see(values, time, carried).left(time)
-
-    def _note(self, rows: Observations) -> None:
-        if rows.time is None:
-            return
-        segments = rows.segments()
-        apart = np.diff(segments.sorted(rows.time))
-        apart[segments.bounds[1:-1] - 1] = 0.0
-        if (apart > 0.0).any():
-            self._spacing = float(np.median(apart[apart > 0.0]))
 
     # ------------------------------------------------------------------------------------------------- frames
 

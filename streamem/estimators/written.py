@@ -170,7 +170,8 @@ class Written(Following):
     def to_snapshot(self) -> dict[str, Any]:
         """Return what was learned as a snapshot record: as a file, a pipeline's ``start_from`` takes it.
 
-        Records that are gathered are not in it; `flush` learns them. The names of the features and of the key are.
+        Records that are gathered are not in it; `flush` learns them. The names of the features, of the key and of the
+        time are. Where each key is, is not: `to_json` writes that too.
 
         Raises
         ------
@@ -191,6 +192,8 @@ class Written(Following):
         record: dict[str, Any] = {"features": list(self._modelled)}
         if self.key is not None:
             record["key"] = self.key
+        if self.time is not None:
+            record |= {"time_column": self.time, "time_unit": "s"}
         return {**record, **begun.to_json()}
 
     @classmethod
@@ -203,17 +206,19 @@ class Written(Following):
         Parameters
         ----------
         snapshot : Snapshot, mapping, str or Path
-            Or the record of one, or a file of them, of which the last line counts.
+            Or the record of one, or a file of them, of which the last line counts. A record names features, key and
+            time; a `Snapshot` by itself names none of them, and holds no track.
         features : sequence of names, optional
             In the order of the model's columns, where the record does not say so.
         **settings
-            Of the constructor, beyond those that the model tells: `batch_size`, `key`, `schedule` and so on. The
-            features are settled.
+            Of the constructor, beyond those that the model tells: `batch_size`, `schedule` and so on; and `key` and
+            `time` where the record does not say so, or the fields have other names here. The features are settled.
 
         Raises
         ------
         ConfigError
-            There is no such file, or the features are not told.
+            There is no such file, the features are not told, or the times were numbers of another unit than seconds,
+            and `time` does not say which field has seconds.
         SnapshotError
             It is no snapshot, or of a model that this class is not for.
 
@@ -236,15 +241,30 @@ class Written(Following):
         if len(names) != found.columns:
             few, wanted = f"{len(names)} names", f"{found.columns}, one for each column"
             raise ConfigError(tell("from_snapshot: features", found=few, wanted=wanted, do="name the columns"))
-        if record.get("key") is not None and "key" in cls._settings_known():
-            settings = {"key": record["key"], **settings}
-        if record.get("time_column") is not None and "time" in cls._settings_known():
-            settings = {"time": record["time_column"], **settings}
+        settings = cls._roles(record, settings) | settings
         made = cls(**{**cls._settings_of(found.model), "features": list(names), **settings})
         if made._model() != found.model:
             made._different(found.model)
         made._restart(found.model, found, tuple(names))
         return made
+
+    @classmethod
+    def _roles(cls, record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the names of key and time in a record of a snapshot, where the class has a use for them.
+
+        Raises
+        ------
+        ConfigError
+            Times are numbers that do not count seconds, and no `time` is given.
+        """
+        names = {"key": record.get("key"), "time": record.get("time_column")}
+        found = {role: name for role, name in names.items() if name is not None and role in cls._settings_known()}
+        unit = record.get("time_unit") or "s"
+        if "time" in found and "time" not in given and unit != "s":
+            wanted, do = "seconds, a datetime or a numpy.datetime64", "say which field has them: time=..."
+            time = f"{found['time']!r}, counted in {unit}"
+            raise ConfigError(tell("from_snapshot: time", found=time, wanted=wanted, do=do))
+        return found
 
     @classmethod
     def _settings_known(cls) -> frozenset[str]:

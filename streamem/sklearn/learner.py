@@ -19,6 +19,7 @@ from streamem.em.observations import Array, Labels
 from streamem.em.start import batch_em
 from streamem.errors import ConfigError, DataError, ModelError, tell
 from streamem.estimators.fitted import fitted_attributes
+from streamem.estimators.settings import as_written
 
 __all__ = ["Online"]
 
@@ -99,10 +100,12 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         except (AttributeError, KeyError) as error:
             do = "take the estimator of that model"
             raise ConfigError(tell("the snapshot", found=found, wanted=f"one for {cls.__name__}", do=do)) from error
-        if made._model() != model:
+        with as_written(cls.__name__, made.get_params(deep=False)):
+            learner = made._learner()
+        if learner.model != model:
             do = "use streamem.em.OnlineEM(model, start=snapshot)"
-            raise ConfigError(tell("the snapshot", found=found, wanted=str(made._model()), do=do))
-        made._learned(replace(made._learner(), start=snapshot))
+            raise ConfigError(tell("the snapshot", found=found, wanted=str(learner.model), do=do))
+        made._learned(replace(learner, start=snapshot))
         made.n_features_in_ = snapshot.columns
         return made
 
@@ -155,7 +158,7 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         """Return a learner with the settings, and nothing learned."""
         seed = self.random_state
         if not isinstance(seed, Integral) or isinstance(seed, bool):
-            seed = check_random_state(seed).randint(SEEDS)
+            seed = drawing(seed).randint(SEEDS)
         return self._of(self._model(), int(seed))
 
     def _of(self, model: Model, seed: int) -> OnlineEM:
@@ -190,7 +193,7 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         """Leave the estimator as it was after an error; what a model cannot learn from is a ValueError here."""
         before = dict(vars(self))
         try:
-            with valued():
+            with valued(), as_written(type(self).__name__, self.get_params(deep=False)):
                 yield
         except Exception:
             self.__dict__.clear()
@@ -276,7 +279,7 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         """Return what was learned, how many rows to draw of it, and the random numbers for that."""
         snapshot, rows = self.snapshot_, Draw(n_samples=n_samples).n_samples
         given = self.random_state if random_state is None else random_state
-        return snapshot, rows, np.random.default_rng(check_random_state(given).randint(SEEDS))
+        return snapshot, rows, np.random.default_rng(drawing(given).randint(SEEDS))
 
     def _log_likelihood(self, X: Any, lengths: Any = None) -> Array:
         with valued():
@@ -288,6 +291,16 @@ class Online(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, Ba
         each = self._log_likelihood(X, lengths)
         snapshot = self.snapshot_
         return float(-2.0 * each.sum() + snapshot.model.free_parameters(snapshot.columns) * price(len(each)))
+
+
+def drawing(random_state: Any) -> np.random.RandomState:
+    """Return what draws random numbers in scikit-learn. Raises ConfigError for what it can make none of."""
+    try:
+        made: np.random.RandomState = check_random_state(random_state)
+    except ValueError as error:
+        found, wanted = repr(random_state)[:60], "a whole number of at least 0, a RandomState or None"
+        raise ConfigError(tell("random_state", found=found, wanted=wanted, do="write 0")) from error
+    return made
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -192,6 +193,62 @@ def test_a_snapshot_of_a_pipeline_predicts_as_the_pipeline_does_and_goes_back(ra
     for start in range(100, 1000, 100):
         ours.learn_many(FRAME[start : start + 100])
     assert ours.to_snapshot()["averaged"] == again.records("snapshots")[-1]["averaged"]
+
+
+def drive(count, unit=1.0, first=0):
+    """Return records of a car and a bus, ten seconds apart each."""
+    rng = np.random.default_rng(first)
+    return [
+        {"vehicle": vehicle, "at": unit * 10.0 * second, "metres": 20.0 * second + rng.normal()}
+        for second in range(first, first + count)
+        for vehicle in ("car", "bus")
+    ]
+
+
+def test_a_tracker_from_a_snapshot_knows_key_and_time(tmp_path):
+    model = estimators.KalmanTracker(time="at", key="vehicle", warmup_records=200, batch_size=50, gate_sigma=8.0)
+    for x in drive(200):
+        model.learn_one(x)
+    file = tmp_path / "snapshot.json"
+    file.write_text(json.dumps(model.to_snapshot()))
+    for source in (model.to_snapshot(), file):
+        again = estimators.KalmanTracker.from_snapshot(source, batch_size=1000)
+        assert (again.time, again.key, again.features, again.gate_sigma) == ("at", "vehicle", ["metres"], 8.0)
+        for x in drive(30, first=200):
+            again.learn_one(x)
+        # none is learned yet, but records are known to be ten seconds apart
+        ahead = again.forecast(3, [{"vehicle": "bus"}] * 3)
+        assert [one["metres"] for one in ahead] == pytest.approx([4600.0, 4620.0, 4640.0], abs=5.0)
+        assert again.to_snapshot() == model.to_snapshot()
+    renamed = estimators.KalmanTracker.from_snapshot(file, time="seconds", key=None)
+    assert (renamed.time, renamed.key) == ("seconds", None)
+
+
+def test_times_of_a_snapshot_that_count_something_else_are_refused():
+    model = estimators.KalmanTracker(time="at", warmup_records=50)
+    for x in drive(100)[::2]:
+        model.learn_one({"at": x["at"], "metres": x["metres"]})
+    record = model.to_snapshot() | {"time_unit": "ms"}
+    with pytest.raises(
+        ConfigError, match=r"from_snapshot: time: found 'at', counted in ms; wanted seconds.*time=\.\.\."
+    ):
+        estimators.KalmanTracker.from_snapshot(record)
+    assert estimators.KalmanTracker.from_snapshot(record, time="seconds").time == "seconds"
+
+
+def test_a_tracker_goes_to_a_pipeline_and_back(tmp_path):
+    model = estimators.KalmanTracker(time="time", key="device", features=["x", "y"], warmup_records=200)
+    for row in FRAME.iter_rows(named=True):
+        model.learn_one(row | {"time": datetime.fromisoformat(row["time"])})
+    file = tmp_path / "snapshot.json"
+    file.write_text(json.dumps(model.to_snapshot()))
+    place = Place(tmp_path)
+    learn = Learn(name="r", features=["x", "y"], model=model._model(), start_from=str(file))
+    place.pipeline(operators=(learn,)).run()
+    record = place.records("snapshots")[-1]
+    back = estimators.KalmanTracker.from_snapshot(record)
+    assert (back.key, back.time, back.features) == ("device", "time", ["x", "y"])
+    assert back.to_snapshot()["parameters"] == record["parameters"]
 
 
 def test_a_snapshot_of_another_model_or_without_features_is_refused(ran):

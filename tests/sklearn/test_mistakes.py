@@ -14,14 +14,14 @@ ESTIMATORS = [OnlineGaussianMixture, OnlineHMM]
 
 
 WRONG = [
-    ({"n_components": 0}, "components|states"),
+    ({"n_components": 0}, "n_components"),
     ({"covariance_type": "ful"}, "did you mean 'full'"),
     ({"prior_records": -1.0}, "prior_records"),
     ({"schedule": "fast"}, "schedule"),
     ({"warmup_records": 0}, "warmup_records"),
     ({"tol": -1.0}, "tol"),
     ({"max_iter": 0}, "max_iter"),
-    ({"random_state": -1}, "seed"),
+    ({"random_state": -1}, "random_state"),
 ]
 
 

@@ -259,6 +259,11 @@ def test_a_pipeline_file_names_a_detector_and_its_settings(tmp_path):
             "line 9: operators.0.schedule: found .*constant.*; wanted another schedule, or no drift",
         ),
         ("drift: {detector: kswin, stat_size: 290}", "stat_size: found 290; wanted at most half"),
+        (
+            "drift: {detector: kswin, window_size: 90}",
+            "line 8: operators.0.drift.stat_size: found 100; wanted at most half",
+        ),
+        ("drift: {detector: dummy, trigger_method: random}", "line 8: operators.0.drift.w: found 0; wanted at least 1"),
     ],
 )
 def test_a_wrong_detector_is_refused_with_the_line(tmp_path, drift, words):

@@ -169,9 +169,9 @@ def test_numbers_that_overflow_end_the_run_and_leave_the_state():
         ({"transformer": "RobustScaler"}, "plain values: StandardScaler, MinMaxScaler, MaxAbsScaler, Adaptive"),
         (
             {"parameters": {"with_sdt": False}},
-            r"the unknown key with_sdt; wanted one of with_std.*did you mean 'with_std'",
+            r"scaled\.parameters\.with_sdt: found the unknown key with_sdt; wanted one of with_std.*mean 'with_std'",
         ),
-        ({"parameters": {"with_std": "no"}}, "StandardScaler: with_std: found 'no'; wanted True or False"),
+        ({"parameters": {"with_std": "no"}}, r"scaled\.parameters\.with_std: found 'no'; wanted True or False"),
         (
             {"transformer": "MinMaxScaler", "parameters": {"window_size": 3}},
             "wanted none: MinMaxScaler has no parameters",
@@ -220,4 +220,24 @@ def test_a_pipeline_file_with_another_is_refused_with_the_line(tmp_path):
     file = tmp_path / "p.yaml"
     file.write_text(PIPELINE.format(transformer="RobustScaler", more=""))
     with pytest.raises(ConfigError, match=r"p.yaml line 4: operators.0.transformer: found \"?'?RobustScaler"):
+        load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("transformer", "parameters", "words"),
+    [
+        ("StandardScaler", "{with_std: 3}", "with_std: found 3; wanted True or False"),
+        (
+            "AdaptiveStandardScaler",
+            "{fading_factor: 2}",
+            "fading_factor: found 2; wanted a finite number of at least 0",
+        ),
+        ("AdaptiveStandardScaler", "{fading: 0.1}", r"fading: found the unknown key fading; .*mean 'fading_factor'"),
+        ("StandardScaler", "{1: 2}", "1: found the unknown key 1; wanted one of with_std"),
+    ],
+)
+def test_a_pipeline_file_with_a_wrong_parameter_is_refused_at_its_line(tmp_path, transformer, parameters, words):
+    file = tmp_path / "p.yaml"
+    file.write_text(PIPELINE.format(transformer=transformer, more=f",\n     parameters:\n       {parameters}"))
+    with pytest.raises(ConfigError, match=rf"p\.yaml line 6: operators\.0\.parameters\.{words}"):
         load(str(file))

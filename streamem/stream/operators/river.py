@@ -78,8 +78,12 @@ class River:
                 found = f"the unknown key {parameter}"
                 wanted = f"one of {', '.join(known)}" if known else f"none: {self.transformer} has no parameters here"
                 do = f"remove or rename it{nearest(parameter, known)}"
-                raise ConfigError(tell(f"{self.name}.parameters", found=found, wanted=wanted, do=do))
-        made: Scaler = kind(**self.parameters)
+                raise ConfigError(tell(f"{self.name}.parameters.{parameter}", found=found, wanted=wanted, do=do))
+        try:
+            made: Scaler = kind(**self.parameters)
+        except ConfigError as error:  # which names the transformer and the parameter
+            told = str(error).removeprefix(f"{self.transformer}: ")
+            raise ConfigError(f"{self.name}.parameters.{told}") from error
         return made
 
     def check(self) -> None:
