@@ -25,27 +25,36 @@ def place(broker, client, tmp_path):
     return Place(broker.bootstrap, client, tmp_path)
 
 
-def test_a_second_process_ends_the_first_and_goes_on_where_it_was(broker, topic, place, tmp_path):
+def test_a_second_process_ends_the_first_and_goes_on_where_it_was(broker, topic, place, monkeypatch):
+    """The first is held before it commits: a broker that is asked to commit and to fence at once may answer neither."""
     entry, out, state = topic(), topic(), topic(cleanup_policy="compact")
     fill(broker, entry, 1000)
     first = place.pipeline(place.source(entry, stop="never"), place.sink(out), checkpoint=place.state(state))
-    ended = []
+    ended, begun, taken_over, commit = [], [], threading.Event(), KafkaTransaction.commit
 
     def run():
         with pytest.raises(FencedError) as caught:
             first.run()
         ended.append(str(caught.value))
 
+    def held(self, number):
+        begun.append(self)
+        if self is begun[0] and number > 2:  # with posteriors that are sent
+            taken_over.wait(50)
+        commit(self, number)
+
     older = threading.Thread(target=run)
+    monkeypatch.setattr(KafkaTransaction, "commit", held)
     older.start()
     while not read(broker.bootstrap, out, pending=True):
         time.sleep(0.05)
     second = place.pipeline(place.source(entry), place.sink(out), checkpoint=place.state(state))
     second.run()
-    produce(broker.bootstrap, entry, [b'{"n": 1000, "device": "d", "x": 1.0}'] * 200)  # so that the older has work
-    older.join(15)
+    taken_over.set()
+    older.join(50)
     assert "found another one, which has taken over" in ended[0]
     assert "wanted one process of this pipeline, or of this worker of it. To do: let one of them run" in ended[0]
+    produce(broker.bootstrap, entry, [b'{"n": 1000, "device": "d", "x": 1.0}'] * 200)
     second.run()
     assert numbers(broker, out) == [*range(1000), *[1000] * 200]
 
