@@ -33,6 +33,20 @@ class ConsoleSink:
     ----------
     rows : int
         Of each batch, at most.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import World
+    >>> ConsoleSink(rows=2).open(World(), None).write(pl.DataFrame({"x": [1, 2, 3]}))
+    ┌─────┐
+    │ x   │
+    │ --- │
+    │ i64 │
+    ╞═════╡
+    │ 2   │
+    │ 3   │
+    └─────┘
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -20,6 +20,14 @@ class MemorySource:
     Parameters
     ----------
     frame : polars.DataFrame
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import Columns, Cuts, World
+    >>> source = MemorySource(frame=pl.DataFrame({"x": [1.0, 2.0, 3.0]}))
+    >>> [batch.frame["x"].to_list() for batch in source.open(World(), Cuts(2), Columns(), None)]
+    [[1.0, 2.0], [3.0]]
     """
 
     frame: pl.DataFrame
@@ -70,7 +78,17 @@ class MemoryReader:
 
 @dataclass(frozen=True, kw_only=True)
 class MemorySink:
-    """Gathers frames in the list `frames`; at least once."""
+    """Gathers frames in the list `frames`; at least once.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import World
+    >>> sink = MemorySink()
+    >>> sink.open(World(), None).write(pl.DataFrame({"x": [1.0, 2.0]}))
+    >>> sink.frame["x"].to_list()
+    [1.0, 2.0]
+    """
 
     frames: list[pl.DataFrame] = field(default_factory=list)
 

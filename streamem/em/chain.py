@@ -65,6 +65,16 @@ class ChainParameters:
         """D."""
         return self.states.columns
 
+    def take(self, order: Labels) -> "ChainParameters":
+        """Return the chain with state ``order[k]`` as number k."""
+        return ChainParameters(
+            self.initial[order],
+            np.ascontiguousarray(self.transition[np.ix_(order, order)]),
+            self.leaving[order],
+            self.states.take(order),
+            self.share[order] if self.share.size else self.share,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class ChainStatistics:

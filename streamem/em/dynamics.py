@@ -7,11 +7,12 @@ With D columns the states of all are interleaved: the positions of all columns c
 
 from dataclasses import dataclass
 from functools import cache
-from math import comb, factorial
+from math import comb
 from typing import Literal
 
 import numpy as np
 
+from streamem.em.kernels import motion as kernel
 from streamem.em.observations import Array
 
 __all__ = ["Dynamics", "Motion", "motion", "noise_ranks", "noise_start", "noise_sums", "over_columns"]
@@ -84,13 +85,8 @@ def noise_ranks(dynamics: Dynamics, period: int, harmonics: int) -> Array:
 
 def integrated(seconds: Array, order: int) -> tuple[Array, Array]:
     """Return transitions and noise of white noise integrated `order` times, shapes (U, p, p)."""
-    transition, noise = np.zeros((2, len(seconds), order, order))
-    for i in range(order):
-        for j in range(order):
-            if j >= i:
-                transition[:, i, j] = seconds ** (j - i) / factorial(j - i)
-            a, b = order - 1 - i, order - 1 - j
-            noise[:, i, j] = seconds ** (a + b + 1) / ((a + b + 1) * factorial(a) * factorial(b))
+    transition, noise = np.empty((2, len(seconds), order, order))
+    kernel.integrated(seconds, transition, noise)
     return transition, noise
 
 
@@ -117,14 +113,12 @@ def over_columns(moved: Motion, size: Array) -> tuple[Array, Array, Array]:
     """Return A (U, n, n), Q (U, n, n) and C (D, n) of D columns, `size` (B, D) their noises; n = p D."""
     count, p, _ = moved.transition.shape
     D = size.shape[1]
-    A, Q = np.zeros((2, count, p, D, p, D))
+    A, Q = np.zeros((2, count, p * D, p * D))
+    kernel.interleaved(moved.transition, moved.noise, size, A, Q)
     C = np.zeros((D, p, D))
     for j in range(D):
-        A[:, :, j, :, j] = moved.transition
-        Q[:, :, j, :, j] = np.tensordot(size[:, j], moved.noise, 1)
         C[j, :, j] = moved.observed
-    shape = (count, p * D, p * D)
-    return A.reshape(shape), Q.reshape(shape), C.reshape(D, p * D)
+    return A, Q, C.reshape(D, p * D)
 
 
 def noise_sums(moved: Motion, size: Array, found: Array, steps: Array) -> Array:

@@ -28,15 +28,16 @@ from streamem.em.chain import (
     still_alive,
     walked,
 )
+from streamem.em.chain_start import candidates
 from streamem.em.declaration import Declaration, check_instance, limited
 from streamem.em.families import FAMILIES, Family, Gaussian
-from streamem.em.mixture import Mixture, MixtureParameters
+from streamem.em.mask import check_mask, possible
+from streamem.em.mixture import Mixture
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments, Span
 from streamem.em.passes import Passes, forward
 from streamem.em.posterior import Kind, Posterior
-from streamem.em.start import STAGES, check_support, coordinates, likeliest, moving_average
-from streamem.errors import ConfigError, tell
+from streamem.em.start import check_support, likeliest
 
 __all__ = ["HMM"]
 
@@ -89,26 +90,17 @@ class HMM(Declaration):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_instance("hmm: family", self.family, FAMILIES, "log_density")
-        rows = [len(row) for row in self.mask]
-        if rows and (rows != [self.states] * self.states or not set().union(*self.mask) <= {0, 1}):
-            found, wanted = f"rows of {rows} numbers", f"{self.states} rows of {self.states} numbers, each 0 or 1"
-            raise ConfigError(
-                tell("hmm: mask", found=found, wanted=wanted, do="write 1 where a transition is possible")
-            )
-        if not self.allowed.any():
-            do = "write 1 where a transition is possible, or learn a mixture"
-            raise ConfigError(tell("hmm: mask", found="no transition at all", wanted="at least one 1", do=do))
-        empty = np.flatnonzero(~self.allowed.any(axis=1))
-        if empty.size and self.sequences != "absorbing":
-            found, wanted = f"no state that may follow state {empty[0]}", "at least one 1 in every row"
-            raise ConfigError(tell("hmm: mask", found=found, wanted=wanted, do="allow it to stay: 1 on the diagonal"))
+        check_mask(self.mask, self.states, ordered=self.ordered, absorbing=self.sequences == "absorbing")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether states are numbered by when they come."""
+        return self.transitions == "left_to_right"
 
     @property
     def allowed(self) -> Flags:
         """Which transitions are possible, shape (K, K)."""
-        every = np.ones((self.states, self.states), bool)
-        possible = np.triu(every) if self.transitions == "left_to_right" else every
-        return possible & np.array(self.mask, bool) if self.mask else possible
+        return possible(self.mask, self.states, ordered=self.ordered)
 
     @property
     def components(self) -> int:
@@ -167,41 +159,20 @@ class HMM(Declaration):
         mixture = Mixture(components=self.states, family=self.family, prior_records=self.prior_records)
         broad = self.family.broad(observations, self.states)
         check_support(self, self.family, observations)
-        each = coordinates(self.family, observations)
-        around = moving_average(each, observations.segments())
-        candidates = []
-        for draw in range(STAGES[0][0] if self.states > 1 else 1):
-            # states that last show in what is common to neighbours, states that change in each row
-            lasting = draw % 2 == 1
-            clusters = mixture.clustered(observations, around if lasting else each, broad, rng)
-            candidates.append(self.chained(clusters, mixture, observations, lasting))
-        best: ChainParameters = likeliest(self, candidates, observations)
+        begun = candidates(
+            mixture, observations, rng, broad=broad, allowed=self.allowed, ordered=self.ordered,
+            absorbing=self.sequences == "absorbing",
+        )  # fmt: skip
+        best = self.opened(likeliest(self, begun, observations), observations)
         if not self.allowed.all():
             return best
         return self.relabel(best, np.argsort(-self.usage(best, self.unit(1.0)).visits, kind="stable"))
 
-    def chained(
-        self, clusters: MixtureParameters, mixture: Mixture, observations: Observations, lasting: bool
-    ) -> ChainParameters:
-        """Return the clusters as states, with the transitions that the rows show, or such that states are `lasting`."""
-        segments = observations.segments()
-        share = segments.sorted(mixture.posterior(clusters, observations)[0].probabilities)
-        order = np.arange(self.states)
-        if self.transitions == "left_to_right":
-            place = np.concatenate([np.linspace(0.0, 1.0, n) for n in np.diff(segments.bounds)])
-            order = np.argsort((place @ share) / np.maximum(share.sum(axis=0), TINY), kind="stable")
-            share = share[:, order]
-        first, last = segments.bounds[:-1], segments.bounds[1:] - 1
-        following = np.setdiff1d(np.arange(len(share)), first)
-        # one row more of everything possible: nothing is ruled out by a few warm-up rows
-        initial = share[first].sum(axis=0) + 1.0
-        pairs = np.where(self.allowed, share[following - 1].T @ share[following] + 1.0, 0.0)
-        ends = share[last].sum(axis=0) + 1.0 if self.sequences == "absorbing" else np.zeros(self.states)
-        if lasting:
-            pairs += np.diag(np.diagonal(pairs) > 0.0) * 20.0 * pairs.sum(axis=1, keepdims=True)
-        out = pairs.sum(axis=1) + ends
-        states = clusters.components.take(order)
-        return ChainParameters(initial / initial.sum(), pairs / out[:, None], ends / out, states)
+    def opened(self, parameters: ChainParameters, observations: Observations) -> ChainParameters:
+        """Return the states with the chain that the rows and a pseudo-row show: EM never again leaves a 0."""
+        found: ChainStatistics = self.expect(parameters, observations).statistics
+        found = found + self.pseudo_rows(parameters, max(1.0, self.prior_records))
+        return replace(self.maximize(found, parameters), states=parameters.states)
 
     def expect(
         self, parameters: ChainParameters, observations: Observations, carried: Carried | None = None
@@ -327,9 +298,11 @@ class HMM(Declaration):
 
     def prior(self, parameters: ChainParameters) -> ChainStatistics | None:
         """Return the pseudo-rows of the prior, or None where there is none."""
-        if self.prior_records == 0.0:
-            return None
-        each = self.prior_records / self.states
+        return None if self.prior_records == 0.0 else self.pseudo_rows(parameters, self.prior_records)
+
+    def pseudo_rows(self, parameters: ChainParameters, count: float) -> ChainStatistics:
+        """Return the statistics of so many rows, spread over the states and over all that may follow them."""
+        each = count / self.states
         leaving = np.full(self.states, 1.0 if self.sequences == "absorbing" else 0.0)
         out = each / (self.allowed.sum(axis=1) + leaving)
         return ChainStatistics(
@@ -370,13 +343,7 @@ class HMM(Declaration):
 
     def relabel(self, parameters: ChainParameters, order: Labels) -> ChainParameters:
         """Return the same model with state ``order[k]`` as number k."""
-        return ChainParameters(
-            parameters.initial[order],
-            np.ascontiguousarray(parameters.transition[np.ix_(order, order)]),
-            parameters.leaving[order],
-            parameters.states.take(order),
-            parameters.share[order] if parameters.share.size else parameters.share,
-        )
+        return parameters.take(order)
 
     def mismatch(self, parameters: ChainParameters, reference: ChainParameters) -> Array:
         """Return what it costs to call state k of one model state l of the other, by what they give rise to.

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from streamem.em.declaration import Declaration, limited
+from streamem.em.declaration import limited
 from streamem.em.dynamics import ORDERS, Dynamics, Motion, motion, noise_ranks, noise_sums, over_columns
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations
+from streamem.em.one_state import OneState
 from streamem.em.posterior import Kind, Posterior
 from streamem.em.start import check_runs, seen_rows
 from streamem.em.state_space import (
@@ -46,7 +47,7 @@ MANY = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kalman(Declaration):
+class Kalman(OneState):
     """Tracks what moves by known laws, at irregular times too, and learns how much noise there is.
 
     Parameters
@@ -106,33 +107,13 @@ class Kalman(Declaration):
         """The harmonics of the season."""
         return self.harmonics or self.period // 2
 
-    components = 1
-    prior_records = 0.0
-    sequential = True
-    averaging_power = 6.0
     timed = True
-    exposed = False
-    support = "a finite number or a missing value"
     combinable = ""
-
-    @property
-    def gated(self) -> bool:
-        """Whether outliers are not used."""
-        return self.gate_sigma is not None
 
     @property
     def tells(self) -> Mapping[str, Kind]:
         """The columns of its posteriors."""
         return tells(gated=self.gate_sigma is not None, ahead=self.horizon_seconds > 0.0)
-
-    @property
-    def carries(self) -> bool:
-        """Whether sequences go on from batch to batch."""
-        return self.sequences == "endless"
-
-    def wrong(self, values: Array) -> Flags:
-        """Return which values are infinite, shape (N, D)."""
-        return np.isinf(values)
 
     def free_parameters(self, columns: int) -> int:
         """Return how many numbers are learned from rows of so many columns."""
@@ -266,10 +247,6 @@ class Kalman(Declaration):
         """The rank of each noise, shape (B,)."""
         return noise_ranks(self.dynamics, self.period, self.turns)
 
-    def prior(self, parameters: TrackerParameters) -> None:  # noqa: ARG002
-        """Return None: there is no prior."""
-        return
-
     def maximize(self, statistics: TrackerStatistics, previous: TrackerParameters) -> TrackerParameters:
         """Return the parameters under which the statistics are most likely."""
         noise, R = previous.noise, previous.observation_covariance
@@ -294,14 +271,6 @@ class Kalman(Declaration):
         of_noise = 0.5 * float(self.ranks @ (ratio - np.log(ratio) - 1.0).sum(axis=1))
         of_rows = divergence(old.observation_covariance, new.observation_covariance)
         return (span.steps * of_noise + span.weight * of_rows) / span.weight
-
-    def relabel(self, parameters: TrackerParameters, order: Labels) -> TrackerParameters:  # noqa: ARG002
-        """Return the model as it is: it has one component."""
-        return parameters
-
-    def mismatch(self, parameters: TrackerParameters, reference: TrackerParameters) -> Array:  # noqa: ARG002
-        """Return 0, shape (1, 1): there is one component to match."""
-        return np.zeros((1, 1))
 
     def sampled(
         self, parameters: TrackerParameters, span: StateSpan, samples: int, rng: np.random.Generator

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 
 from streamem.em.chain import still_alive
-from streamem.em.declaration import Declaration, limited
+from streamem.em.declaration import limited
+from streamem.em.given import NAMES, SURE, Matrix, Part, check_given, check_support, misfit
 from streamem.em.linear import (
     LDSParameters,
     LDSStatistics,
     lds_from,
-    least_rows,
     long_run,
     regressed,
     second_moments,
@@ -25,8 +25,9 @@ from streamem.em.linear import (
 )
 from streamem.em.model import Carried, Expectation
 from streamem.em.observations import Array, Flags, Labels, Observations, Segments
+from streamem.em.one_state import OneState
 from streamem.em.posterior import Kind, Posterior
-from streamem.em.start import batch_em, check_runs, seen_rows
+from streamem.em.start import batch_em
 from streamem.em.state_space import (
     Forward,
     Space,
@@ -42,31 +43,14 @@ from streamem.em.state_space import (
     refused,
     tells,
     told,
-    unfit,
 )
-from streamem.errors import ConfigError, ModelError, tell
+from streamem.errors import ConfigError, tell
 
 __all__ = ["LDS"]
 
-Part = Literal["A", "C", "Q", "R", "m1", "V1"]
-Matrix = tuple[tuple[float, ...], ...]
-
-GIVEN: dict[Part, str] = {
-    "A": "transition",
-    "C": "observation",
-    "Q": "transition_covariance",
-    "R": "observation_covariance",
-    "m1": "initial_mean",
-    "V1": "initial_covariance",
-}
-"""The setting of each part."""
-
-SURE: dict[Part, set[Part]] = {"R": {"R"}, "Q": {"A", "Q"}, "V1": {"m1", "V1"}}
-"""The covariances, and which learned parts need them positive definite; R always is, the others semi-definite."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class LDS(Declaration):
+class LDS(OneState):
     """A hidden state that moves linearly, with Gaussian noise, and is observed so; its matrices are given or learned.
 
     Parameters
@@ -123,29 +107,15 @@ class LDS(Declaration):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        n = self.states
-        if n < 1:
+        if self.states < 1:
             do = "set state_size, or give a matrix"
             raise ConfigError(tell("lds: state_size", found="0", wanted="at least 1", do=do))
-        m = len(self.observation) or len(self.observation_covariance)
-        shapes: dict[Part, tuple[int, ...]] = {
-            "A": (n, n),
-            "C": (m, n),
-            "Q": (n, n),
-            "R": (m, m),
-            "m1": (n,),
-            "V1": (n, n),
-        }
-        for part, shape in shapes.items():
-            rows = getattr(self, GIVEN[part])
-            if not rows:
-                continue
-            lengths = {len(row) for row in rows} if isinstance(rows[0], tuple) else set()
-            if len(rows) != shape[0] or (len(shape) == 2 and lengths != {shape[1]}):
-                found, wanted = f"{len(rows)} rows of {sorted(lengths)} numbers", f"the shape {shape}"
-                raise ConfigError(tell(f"lds: {GIVEN[part]}", found=found, wanted=wanted, do="correct it"))
-            if wrong := self.unfit(part, np.array(rows, float)):
-                raise ConfigError(tell(f"lds: {GIVEN[part]}", found=wrong[0], wanted=wrong[1], do="correct it"))
+        check_given(self.given, self.states, learned=self.learned, diagonal=self.diagonal)
+
+    @property
+    def given(self) -> dict[Part, Any]:
+        """The matrix of each part, empty where it is not given."""
+        return {part: getattr(self, name) for part, name in NAMES.items()}
 
     @property
     def states(self) -> int:
@@ -157,13 +127,7 @@ class LDS(Declaration):
     @property
     def learned(self) -> frozenset[Part]:
         """Which parts are learned."""
-        return frozenset(self.learn or [part for part, name in GIVEN.items() if not getattr(self, name)])
-
-    def unfit(self, part: Part, matrix: Array) -> tuple[str, str] | None:
-        """Return what a part has, and must not, and what it must be; None if it can be this part."""
-        if part not in SURE:
-            return None
-        return unfit(matrix, sure=part == "R" or bool(SURE[part] & self.learned), diagonal=part in self.diagonal)
+        return frozenset(self.learn or [part for part, matrix in self.given.items() if not matrix])
 
     @property
     def combinable(self) -> str:
@@ -171,18 +135,7 @@ class LDS(Declaration):
         free = sorted({"A", "C"} & self.learned)
         return f"an lds that learns {' and '.join(free)}, whose state has no coordinates of its own" if free else ""
 
-    components = 1
-    prior_records = 0.0
-    sequential = True
-    averaging_power = 6.0
     timed = False
-    exposed = False
-    support = "a finite number or a missing value"
-
-    @property
-    def gated(self) -> bool:
-        """Whether outliers are not used."""
-        return self.gate_sigma is not None
 
     @property
     def tells(self) -> Mapping[str, Kind]:
@@ -190,18 +143,9 @@ class LDS(Declaration):
         return tells(gated=self.gate_sigma is not None, ahead=self.horizon_steps > 0)
 
     @property
-    def carries(self) -> bool:
-        """Whether sequences go on from batch to batch."""
-        return self.sequences == "endless"
-
-    @property
     def second(self) -> bool:
         """Whether the M-step needs second moments of the states."""
         return bool({"A", "C"} & self.learned)
-
-    def wrong(self, values: Array) -> Flags:
-        """Return which values are infinite, shape (N, D)."""
-        return np.isinf(values)
 
     def free_parameters(self, columns: int) -> int:
         """Return how many numbers are learned from rows of so many columns."""
@@ -220,7 +164,10 @@ class LDS(Declaration):
             or Q is learned, or no likelihood is finite.
         """
         learned = self.learned
-        self.check_support(observations)
+        check_support(
+            observations, self.given, self.states, learned=learned, diagonal=self.diagonal,
+            first=self.initial == "first",
+        )  # fmt: skip
         begun = self.begun(observations)
         if len(observations.segments()) <= self.states:
             # too few to say how sequences begin: V1 would shrink to nothing about those that were seen
@@ -230,34 +177,10 @@ class LDS(Declaration):
         fitted: LDSParameters = batch_em(replace(self, learn=tuple(sorted(learned))), begun, observations)[0]
         return fitted
 
-    def check_support(self, observations: Observations) -> None:
-        """Refuse warm-up rows from which what is learned cannot be started, with a ModelError."""
-        columns = observations.values.shape[1]
-        self.check_columns(columns)
-        seen = observations[seen_rows(observations)]
-        if {"A", "Q"} & self.learned and self.initial == "first":
-            check_runs(seen, np.ones(len(seen)), 2, "what moves the state shows in how they differ")
-        known = int((~np.isnan(seen.values)).sum())
-        least = least_rows(self.learned, self.states, columns, diagonal=self.diagonal)
-        if known < least * columns:
-            gaps = "" if known == seen.values.size else f" with {known} values"
-            found = f"{len(seen)} warm-up records{gaps}"
-            wanted = f"at least {least}: {self.states} states in {columns} columns can repeat fewer without learning"
-            do = f"use a smaller state_size, or warmup_records of {10 * least}"
-            raise ModelError(tell("the start of the lds", found=found, wanted=wanted, do=do))
-
     def begun(self, observations: Observations) -> LDSParameters:
         """Return where batch EM begins: A and C from lagged rows, covariances from what they leave."""
-        given: dict[str, Array] = {part: np.array(getattr(self, name), float) for part, name in GIVEN.items()}
+        given: dict[str, Array] = {part: np.array(matrix, float) for part, matrix in self.given.items()}
         return started(observations, given, self.states)
-
-    def check_columns(self, columns: int) -> None:
-        """Refuse rows of other columns than the given matrices have, with a ModelError."""
-        for name in ("observation", "observation_covariance"):
-            rows = getattr(self, name)
-            if rows and len(rows) != columns:
-                found, wanted = f"records of {columns} columns", f"{len(rows)} of them, the rows of {name}"
-                raise ModelError(tell("the start of the lds", found=found, wanted=wanted, do="name other features"))
 
     def space(self, parameters: LDSParameters, rows: int) -> Space:
         """Return the state space of a batch of so many rows."""
@@ -356,10 +279,6 @@ class LDS(Declaration):
             Shh, np.zeros((m, n)), span.weight * parameters.observation_covariance,
         )  # fmt: skip
 
-    def prior(self, parameters: LDSParameters) -> None:  # noqa: ARG002
-        """Return None: there is no prior."""
-        return
-
     def maximize(self, statistics: LDSStatistics, previous: LDSParameters) -> LDSParameters:
         """Return the parameters under which the statistics are most likely; what is known stays.
 
@@ -371,7 +290,7 @@ class LDS(Declaration):
         check_finite_part("an expected sum", np.concatenate([np.ravel(one) for one in statistics.sums]))
         about, scale, n = statistics.about, previous.scale, previous.states
         learned = self.learned
-        found = {part: getattr(previous, name) for part, name in GIVEN.items()}
+        found = {part: getattr(previous, name) for part, name in NAMES.items()}
         if statistics.steps > 0.0:
             Sww = statistics.Sww
             if "A" in learned:
@@ -395,7 +314,7 @@ class LDS(Declaration):
                 found["V1"] = floored(statistics.scatter / statistics.begun - rest, scale[:n])
         for part in learned:
             check_finite_part(part, found[part])
-        return LDSParameters(**{GIVEN[part]: found[part] for part in GIVEN}, scale=scale)
+        return LDSParameters(**{NAMES[part]: found[part] for part in NAMES}, scale=scale)
 
     def held(self, part: str, covariance: Array, scale: Array) -> Array:
         """Return a learned covariance in the form that it is held to."""
@@ -405,7 +324,7 @@ class LDS(Declaration):
         """Return whether a floor holds up a learned covariance, shape (1,)."""
         n, scale = parameters.states, parameters.scale
         units = {"Q": scale[:n], "R": scale[n:], "V1": scale[:n]}
-        return np.array([any(floors(getattr(parameters, GIVEN[p]), units[p]) for p in self.learned & units.keys())])
+        return np.array([any(floors(getattr(parameters, NAMES[p]), units[p]) for p in self.learned & units.keys())])
 
     def relative_entropy(self, old: LDSParameters, new: LDSParameters, span: StateSpan) -> float:
         """Return D_RE(old, new) over `span`, in nats a row."""
@@ -413,25 +332,17 @@ class LDS(Declaration):
         S00, Shh = self.seconds(old, span) if self.second else (0.0, 0.0)
         pairs: list[tuple[Part, Part, float, Any]] = [("A", "Q", span.steps, S00), ("C", "R", span.weight, Shh)]
         for matrix, noise, count, hh in pairs:
-            was, now = getattr(old, GIVEN[noise]), getattr(new, GIVEN[noise])
+            was, now = getattr(old, NAMES[noise]), getattr(new, NAMES[noise])
             if noise in learned:
                 total += count * divergence(was, now)
             if matrix in learned:
-                change = getattr(new, GIVEN[matrix]) - getattr(old, GIVEN[matrix])
+                change = getattr(new, NAMES[matrix]) - getattr(old, NAMES[matrix])
                 total += 0.5 * float(np.trace(np.linalg.solve(now, change @ hh @ change.T)))
         if span.begun > 0.0 and {"m1", "V1"} & learned:
             shift = new.initial_mean - old.initial_mean
             squared = float(shift @ np.linalg.solve(new.initial_covariance, shift))
             total += span.begun * (divergence(old.initial_covariance, new.initial_covariance) + 0.5 * squared)
         return total / span.weight
-
-    def relabel(self, parameters: LDSParameters, order: Labels) -> LDSParameters:  # noqa: ARG002
-        """Return the model as it is: it has one component."""
-        return parameters
-
-    def mismatch(self, parameters: LDSParameters, reference: LDSParameters) -> Array:  # noqa: ARG002
-        """Return 0, shape (1, 1): there is one component to match."""
-        return np.zeros((1, 1))
 
     def sampled(
         self, parameters: LDSParameters, span: StateSpan, samples: int, rng: np.random.Generator
@@ -480,8 +391,8 @@ class LDS(Declaration):
         """
         theta = lds_from(arrays, self.states)
         for part in SURE:
-            if wrong := self.unfit(part, getattr(theta, GIVEN[part])):
-                raise refused("lds", f"{GIVEN[part]}: {wrong[0]}", wrong[1])
+            if wrong := misfit(part, getattr(theta, NAMES[part]), learned=self.learned, diagonal=self.diagonal):
+                raise refused("lds", f"{NAMES[part]}: {wrong[0]}", wrong[1])
         return theta
 
     def summary(self, parameters: LDSParameters) -> list[dict[str, Any]]:

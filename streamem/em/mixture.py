@@ -17,7 +17,7 @@ from streamem.em.kernels.softmax import softmax
 from streamem.em.model import Carried, Expectation, check_finite
 from streamem.em.observations import Array, Flags, Labels, Observations, Span
 from streamem.em.posterior import Kind, Posterior
-from streamem.em.start import STAGES, check_support, coordinates, likeliest, nearest_centres, seed_centres
+from streamem.em.start import ROUNDS, STAGES, check_support, coordinates, likeliest, nearest_centres, seed_centres
 from streamem.errors import SnapshotError, tell
 
 __all__ = ["Mixture", "MixtureParameters"]
@@ -125,17 +125,18 @@ class Mixture(Declaration):
         broad = self.family.broad(observations, self.components)
         check_support(self, self.family, observations)
         scaled = coordinates(self.family, observations)
-        draws = STAGES[0][0] if self.components > 1 else 1
-        best = likeliest(self, [self.clustered(observations, scaled, broad, rng) for _ in range(draws)], observations)
+        draws = range(STAGES[0][0] if self.components > 1 else 1)
+        found = [self.clustered(observations, scaled, broad, rng, rounds=ROUNDS[draw % 2]) for draw in draws]
+        best = likeliest(self, found, observations)
         # candidates that found the same optimum number it differently, and which of them wins is a matter of rounding
         return self.relabel(best, np.argsort(-best.weights, kind="stable"))
 
     def clustered(
-        self, observations: Observations, scaled: Array, broad: Parameters, rng: np.random.Generator
+        self, observations: Observations, scaled: Array, broad: Parameters, rng: np.random.Generator, *, rounds: int
     ) -> MixtureParameters:
-        """Return a candidate: one draw of k-means++, a few rounds of Lloyd's algorithm, an M-step on the clusters."""
+        """Return a candidate: one draw of k-means++, some rounds of Lloyd's algorithm, an M-step on the clusters."""
         weight = np.ones(len(observations)) if observations.weight is None else observations.weight
-        label = nearest_centres(scaled, seed_centres(scaled, weight, self.components, rng), weight)
+        label = nearest_centres(scaled, seed_centres(scaled, weight, self.components, rng), weight, rounds)
         share = (label == np.arange(self.components)[:, None]) * weight
         candidate = MixtureParameters(np.full(self.components, 1.0 / self.components), broad)
         for _ in range(2):

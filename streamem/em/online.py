@@ -26,7 +26,14 @@ __all__ = ["INERTIAS", "ExactInertia", "OnlineEM", "SampledInertia"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExactInertia(Declaration):
-    """The old model's moments in closed form. The default."""
+    """The old model's moments in closed form. The default.
+
+    Examples
+    --------
+    >>> from streamem.em import Mixture, OnlineEM
+    >>> OnlineEM(Mixture(components=2)).inertia == ExactInertia()
+    True
+    """
 
     type: Literal["exact"] = "exact"
 
@@ -39,6 +46,15 @@ class SampledInertia(Declaration):
     ----------
     samples : int
         Rows drawn at every update.
+
+    Examples
+    --------
+    >>> from streamem.em import Mixture, Observations, OnlineEM
+    >>> learner = OnlineEM(Mixture(components=1), warmup_records=4, inertia=SampledInertia(samples=500))
+    >>> for rows in ([[0.0], [1.0], [2.0], [3.0]], [[1.0], [2.0]]):
+    ...     _ = learner.update(Observations(rows))
+    >>> learner.snapshot.records_seen
+    6
     """
 
     type: Literal["sampled"] = "sampled"
@@ -87,7 +103,7 @@ class OnlineEM(Declaration):
     Examples
     --------
     >>> rng = np.random.default_rng(1)
-    >>> from streamem.em import Mixture
+    >>> from streamem.em import Mixture, Observations
     >>> learner = OnlineEM(Mixture(components=2), warmup_records=100)
     >>> for _ in range(20):
     ...     rows = rng.normal(loc=rng.choice([-4.0, 4.0], size=(50, 1)))

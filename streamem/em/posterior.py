@@ -27,6 +27,12 @@ class Posterior:
         ``mean`` (N, n) and ``covariance`` (N, n, n) of what a tracker follows.
     begun : ndarray, shape (N,), optional
         Whether the row is one of those that the start was made from; None of them if left out.
+
+    Examples
+    --------
+    >>> posterior = Posterior(np.array([-1.0, -2.5]), {"probabilities": np.array([[0.9, 0.1], [0.2, 0.8]])})
+    >>> posterior.probabilities.argmax(axis=1).tolist(), len(posterior[:1])
+    ([0, 1], 1)
     """
 
     log_likelihood: Array

@@ -79,6 +79,7 @@ class GrowingWindow(Declaration):
 
     Examples
     --------
+    >>> from streamem.em.schedule import Moment
     >>> round(GrowingWindow().step(Moment(seen=1000.0, added=100.0, update=1, window=100.0)), 4)
     0.2063
     """
@@ -125,6 +126,13 @@ class Power(Declaration):
         β in (0.5, 1]; the experiments of the paper take 0.5 too, which no theorem covers.
     half_life_records : float, optional
         After so many records an old one counts half, at most; null sets no bound.
+
+    Examples
+    --------
+    >>> from streamem.em.schedule import Moment
+    >>> moment = Moment(seen=1000.0, added=100.0, update=10, window=100.0)
+    >>> round(Power(rate=1.0, exponent=0.9).step(moment), 4)
+    0.1118
     """
 
     type: Literal["power"] = "power"
@@ -146,6 +154,12 @@ class Cumulative(Declaration):
     ----------
     half_life_records : float, optional
         After so many records an old one counts half, at most; null sets no bound.
+
+    Examples
+    --------
+    >>> from streamem.em.schedule import Moment
+    >>> round(Cumulative().step(Moment(seen=300.0, added=100.0, update=4, window=100.0)), 4)
+    0.25
     """
 
     type: Literal["cumulative"] = "cumulative"
@@ -166,6 +180,12 @@ class Constant(Declaration):
         γ in (0, 1].
     half_life_records : float, optional
         After so many records an old one counts half, at most; null sets no bound.
+
+    Examples
+    --------
+    >>> from streamem.em.schedule import Moment
+    >>> Constant(step_size=0.1).step(Moment(seen=300.0, added=100.0, update=4, window=100.0))
+    0.1
     """
 
     type: Literal["constant"] = "constant"

@@ -59,7 +59,7 @@ class Snapshot:
 
     Examples
     --------
-    >>> from streamem.em import OnlineEM
+    >>> from streamem.em import Mixture, Observations, OnlineEM
     >>> learner = OnlineEM(Mixture(components=2), warmup_records=4)
     >>> _ = learner.update(Observations(np.array([[0.0], [1.0], [8.0], [9.0]])))
     >>> again = Snapshot.from_json(learner.snapshot.to_json())
@@ -195,6 +195,14 @@ def combine(snapshots: Sequence[Snapshot], weights: Sequence[float] | None = Non
     References
     ----------
     Amid and Warmuth (2020), section 4.
+
+    Examples
+    --------
+    >>> from streamem.em import Mixture, Observations, OnlineEM
+    >>> day, night = (OnlineEM(Mixture(components=1), warmup_records=2) for _ in range(2))
+    >>> _ = day.update(Observations([[1.0], [3.0]])), night.update(Observations([[0.0], [2.0]]))
+    >>> combine([day.snapshot, night.snapshot]).averaged.components.mean.round(2).tolist()
+    [[1.5]]
     """
     if isinstance(snapshots, Snapshot):
         found, do = "a Snapshot", "write combine([a, b])"

@@ -112,7 +112,8 @@ class Forward:
     segments : Segments
     known, carried_mean, carried_covariance : ndarray, shapes (S,), (S, n) and (S, n, n)
         Whether a segment goes on, and what it goes on from.
-    mean, covariance, innovation, log_likelihood : ndarray, shapes (N, n), (N, n, n), (N, m) and (N,)
+    mean, covariance, innovation, log_likelihood, distance : ndarray, shapes (N, n), (N, n, n), (N, m), (N,) and (N,)
+        The distance is the squared one of Mahalanobis, of a row from its prediction.
     used : ndarray of int8, shape (N,)
         3 and 2 all values, 1 some, 0 none, -1 beyond the gate.
     kept : tuple of ndarray
@@ -128,6 +129,7 @@ class Forward:
     covariance: Array
     innovation: Array
     log_likelihood: Array
+    distance: Array
     used: Any
     kept: tuple[Array, Array, Array]
 
@@ -174,15 +176,18 @@ def forward(space: Space, values: Array, segments: Segments, carried: Carried | 
     if carried is not None:
         known, mean0, covariance0 = carried["known"], carried["mean"], carried["covariance"]
     mean, covariance, innovation = np.empty((rows, n)), np.empty((rows, n, n)), np.empty((rows, m))
-    log_likelihood, used, kept = np.empty(rows), np.empty(rows, np.int8), rows if keep else 0
+    log_likelihood, distance = np.empty(rows), np.empty(rows)
+    used, kept = np.empty(rows, np.int8), rows if keep else 0
     left = (np.empty((kept, n, m)), np.empty((kept, m, m)), np.empty((kept, m)))
     A, Q, C, R, m1, V1, before_first = space.matrices
     kalman.filtered(
         values, space.which, segments.bounds, known, mean0, covariance0, A, Q, C, R, m1, V1, before_first, space.gate,
-        mean, covariance, innovation, log_likelihood, used, *left,
+        mean, covariance, innovation, log_likelihood, distance, used, *left,
     )  # fmt: skip
     check_finite(log_likelihood)
-    return Forward(space, segments, known, mean0, covariance0, mean, covariance, innovation, log_likelihood, used, left)
+    return Forward(
+        space, segments, known, mean0, covariance0, mean, covariance, innovation, log_likelihood, distance, used, left
+    )
 
 
 def told(passed: Forward, *, gated: bool, ahead: tuple[Array, Array] | None) -> dict[str, Array]:

@@ -103,6 +103,14 @@ class GaussianHMM(Labelled):
         ------
         ConfigError
             It is not fitted, or something else.
+
+        Examples
+        --------
+        >>> from hmmlearn.hmm import GaussianHMM as Theirs
+        >>> theirs = Theirs(2, random_state=1).fit([[0.0], [1.0], [0.5], [8.0], [9.0], [8.5], [0.0], [1.0]])
+        >>> ours = GaussianHMM.from_hmmlearn(theirs, features=["load"])
+        >>> ours.means_.round(6).tolist() == theirs.means_.round(6).tolist()
+        True
         """
         return cls._from_fitted(fitted, features, records, settings)
 
@@ -185,6 +193,14 @@ class PoissonHMM(Labelled):
         ------
         ConfigError
             It is not fitted, or something else.
+
+        Examples
+        --------
+        >>> from hmmlearn.hmm import PoissonHMM as Theirs
+        >>> theirs = Theirs(2, random_state=1).fit([[0], [1], [0], [8], [9], [8], [0], [1]])
+        >>> ours = PoissonHMM.from_hmmlearn(theirs, features=["calls"])
+        >>> ours.lambdas_.round(6).tolist() == theirs.lambdas_.round(6).tolist()
+        True
         """
         return cls._from_fitted(fitted, features, records, settings)
 
@@ -278,5 +294,13 @@ class HMM(Labelled):
         ------
         ConfigError
             It is not fitted, or something else.
+
+        Examples
+        --------
+        >>> from hmmlearn.hmm import CategoricalHMM as Theirs
+        >>> theirs = Theirs(2, random_state=1).fit([[0], [1], [0], [2], [2], [2], [0], [1]])
+        >>> ours = HMM.from_hmmlearn(theirs, features=["colour"])
+        >>> ours.emissionprob_.round(6).tolist() == theirs.emissionprob_.round(6).tolist()
+        True
         """
         return cls._from_fitted(fitted, features, records, settings)

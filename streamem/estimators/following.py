@@ -1,13 +1,13 @@
 """Sequences between micro-batches: predictions know the gathered records too, though nothing is learned of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from streamem.em import Observations, Posterior
-from streamem.em.model import Carried, Model
+from streamem.em.model import Carried
 from streamem.em.observations import Array
 from streamem.errors import ModelError
 from streamem.estimators.learner import Learner
@@ -18,6 +18,9 @@ from streamem.estimators.values import (
 )
 
 __all__ = ["Following"]
+
+FEW = 10
+"""So many gathered records go on one by one in less time than a block of them takes."""
 
 
 class Following(Learner):
@@ -43,13 +46,13 @@ class Following(Learner):
     def _follow(self, start: int, stop: int) -> None:
         """Let the sequences of gathered records go on; nothing is learned."""
         gathered = self._gathered
-        keys = gathered.keys[start:stop] if self.key is not None else []
-        if stop - start == 1:
-            row = np.frombuffer(gathered.memory, count=len(gathered.names), offset=start * gathered.stride)
-            time = gathered.times[start] if gathered.times else 0.0
-            self._follow_one(row[: self._columns].copy(), time, keys[0] if keys else ALONE)
+        keys, times = gathered.keys[start:stop] if self.key is not None else [], gathered.times[start:stop]
+        if stop - start <= FEW:
+            memory, stride = gathered.memory, gathered.stride
+            rows = [np.frombuffer(memory, count=self._columns, offset=place * stride) for place in range(start, stop)]
+            self._follow_each(rows, keys, times)
         else:
-            self._follow_several(gathered.values[start:stop, : self._columns], keys, gathered.times[start:stop])
+            self._follow_several(gathered.values[start:stop, : self._columns], keys, times)
         self._followed = stop
 
     def _follow_several(self, values: Array, keys: list[Any], times: list[float]) -> None:
@@ -57,17 +60,18 @@ class Following(Learner):
             with np.errstate(over="ignore", invalid="ignore"):
                 left, several = self._passed(np.ascontiguousarray(values), keys, np.array(times))[1:]
         except ModelError:  # a record is too far from everything: the others go on one by one
-            for place, row in enumerate(values):
-                self._follow_one(row.copy(), times[place] if times else 0.0, keys[place] if keys else ALONE)
+            self._follow_each(values, keys, times)
             return
         for name, array in (left or {}).items():
             for place, key in enumerate(several):
                 self._live.setdefault(key, {})[name] = array[place : place + 1]
 
-    def _follow_one(self, values: Array, time: float, key: Any) -> None:
-        """Let a sequence go on past a record; not past one too far away to tell anything of."""
-        with suppress(ModelError), np.errstate(over="ignore", invalid="ignore"):
-            self._live[key] = dict(self._step(values, time, self._left(key)))
+    def _follow_each(self, rows: Iterable[Array], keys: list[Any], times: list[float]) -> None:
+        """Let sequences go on past records one by one; not past one too far away to tell anything of."""
+        for place, row in enumerate(rows):
+            key, time = keys[place] if keys else ALONE, times[place] if times else 0.0
+            with suppress(ModelError):
+                self._live[key] = dict(self._step(row, time, self._left(key)))
 
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
         """Return what a record leaves to the next of its sequence."""
@@ -76,7 +80,14 @@ class Following(Learner):
     def _passed(self, values: Array, keys: list[Any], times: Array) -> tuple[Posterior, Carried | None, Sequence[Any]]:
         """Return what the model says of rows, what their sequences leave, and the key of each."""
         begun = self._learner.begun()
-        model: Model = begun.model
+        rows, carried, several = self._laid_out(values, keys, times)
+        posterior, left = begun.model.posterior(begun.averaged, rows, carried)
+        return posterior, left, several
+
+    def _laid_out(
+        self, values: Array, keys: list[Any], times: Array
+    ) -> tuple[Observations, Carried | None, Sequence[Any]]:
+        """Return rows as the model takes them, what their sequences take up, and the key of each."""
         several: Sequence[Any] = [ALONE]
         sequence = None
         if self.key is not None:
@@ -85,16 +96,20 @@ class Following(Learner):
             several = list(numbered)
         time = times if self.time is not None else None
         rows = Observations.trusted(values, None, None, sequence, time, checked=True)
-        carried = self._taken(several) if model.carries else None
-        posterior, left = model.posterior(begun.averaged, rows, carried)
-        return posterior, left, several
+        return rows, self._taken(several) if self._learner.model.carries else None, several
 
     def _posterior_of(self, frame: Frame) -> tuple[Posterior, Array]:
         """Return what the model says of the rows of a frame, each key's after one another, and their numbers."""
-        values, keys, times = self._read_frame(frame, self._modelled)
+        begun = self._learner.begun()
+        rows, carried = self._after_gathered(frame)
+        return begun.model.posterior(begun.averaged, rows, carried)[0], rows.values
+
+    def _after_gathered(self, frame: Frame) -> tuple[Observations, Carried | None]:
+        """Return the rows of a frame as the model takes them, and what their sequences take up."""
+        values, keys, times = self._look_at(frame, self._modelled)
         if self._learner.model.carries and self._followed < self._gathered.count:
             self._follow(self._followed, self._gathered.count)
-        return self._passed(values, keys, times)[0], values
+        return self._laid_out(values, keys, times)[:2]
 
     def _taken(self, keys: Sequence[Any]) -> Carried | None:
         """Return what the sequences of several keys take up, one row each."""

@@ -17,6 +17,8 @@ __all__ = ["Gathered"]
 class Gathered:
     """The records that wait, and room for the rest of the micro-batch.
 
+    `latest` is the time of the last one of each key.
+
     Parameters
     ----------
     names : tuple
@@ -37,6 +39,7 @@ class Gathered:
     count: int = 0
     keys: list[Any] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    latest: dict[Any, float] = field(init=False)
     form: str = field(init=False)
     stride: int = field(init=False)
     memory: bytearray = field(init=False)
@@ -45,6 +48,7 @@ class Gathered:
         self.form = f"{len(self.names)}d"
         self.stride = 8 * len(self.names)
         self.memory = bytearray(self.stride * self.room)
+        self.latest = dict(zip(self.keys, self.times, strict=True))
 
     def put(self, row: Any) -> None:
         """Add the numbers of a record; they are packed, which takes a third of what an assignment to an array does."""
@@ -59,6 +63,7 @@ class Gathered:
         """Forget the last record."""
         self.count -= 1
         del self.keys[self.count :], self.times[self.count :]
+        self.latest = dict(zip(self.keys, self.times, strict=True))
 
     @property
     def values(self) -> Array:
@@ -94,3 +99,4 @@ class Gathered:
         self.count = 0
         self.keys.clear()
         self.times.clear()
+        self.latest.clear()

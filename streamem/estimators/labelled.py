@@ -55,16 +55,26 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         Parameters
         ----------
         x : mapping of names to numbers
-            A feature that is absent, None or NaN is missing, and marginalised. One that was never seen before is
-            learned from then on.
+            A feature that is absent, None or NaN is missing, and marginalised. One that was never seen before joins
+            the model once it has come often enough and varied.
 
         Raises
         ------
         DataError
-            A feature is text, infinite, or impossible for the model; or the key is missing. Nothing has changed.
+            A feature is text, infinite, or impossible for the model, or a new one that it has no place for, such as a
+            further word of a `CompoundDirichlet`; or the key is missing. Nothing has changed.
         ModelError
             The start or the update degenerates. Nothing has changed, but that a record too far from all that was
             learned is left out of the micro-batch.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> sorted(model.means_[:, 0].round(1).tolist())
+        [1.0, 9.0]
         """
         self._take(x)
 
@@ -79,6 +89,15 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
             As in `learn_one`.
         ModelError
             The record is too far from everything learned to tell how far.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> {k: round(p, 2) for k, p in model.predict_proba_one({"x": 5.0}).items()}
+        {0: 0.5, 1: 0.5}
         """
         found = self._read(x)
         if found is None:
@@ -92,6 +111,16 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         ------
         DataError, ModelError
             As `predict_proba_one`.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> low, high = model.predict_one({"x": 0.5}), model.predict_one({"x": 9.5})
+        >>> low == high, low == model.predict_one({"x": 1.5})
+        (False, True)
         """
         found = self._read(x)
         return 0 if found is None else found[1]
@@ -103,6 +132,15 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         ------
         DataError, ModelError
             As `predict_proba_one`.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(1, warmup_records=2, batch_size=2)
+        >>> for x in (-1.0, 1.0):
+        ...     model.learn_one({"x": x})
+        >>> round(model.log_likelihood_one({"x": 0.0}), 3)
+        -0.919
         """
         found = self._read(x)
         return float("nan") if found is None else found[0]
@@ -119,6 +157,15 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         ------
         DataError
             As in `learn_one`.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> model.score_one({"x": 1.0}) < 0.5 < model.score_one({"x": 20.0})
+        True
         """
         snapshot = self._learner.snapshot
         values, pattern = self._observed(x)
@@ -179,6 +226,16 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         ------
         DataError, ModelError
             As `learn_many`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6)
+        >>> model.learn_many(pl.DataFrame({"x": [0.0, 1.0, 2.0, 8.0, 9.0, 10.0]}))
+        >>> labels = model.predict_many(pl.DataFrame({"x": [0.5, 1.5, 9.5]}))
+        >>> (labels == labels[0]).to_list()
+        [True, True, False]
         """
         frame = frame_of(X)
         posterior = self._told(frame)[0]
@@ -192,6 +249,16 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         ------
         DataError, ModelError
             As `learn_many`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6)
+        >>> model.learn_many(pl.DataFrame({"x": [0.0, 1.0, 2.0, 8.0, 9.0, 10.0]}))
+        >>> shares = model.predict_proba_many(pl.DataFrame({"x": [0.5, 5.0]}))
+        >>> shares.columns, [round(share, 2) for share in shares.row(1)]
+        (['0', '1'], [0.5, 0.5])
         """
         frame = frame_of(X)
         posterior = self._told(frame)[0]
@@ -206,6 +273,16 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         ------
         DataError, ModelError
             As `learn_many`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6)
+        >>> model.learn_many(pl.DataFrame({"x": [0.0, 1.0, 2.0, 8.0, 9.0, 10.0]}))
+        >>> usual, strange = model.score_many(pl.DataFrame({"x": [1.0, 20.0]}))
+        >>> usual < 0.5 < strange
+        True
         """
         frame = frame_of(X)
         posterior, values = self._told(frame)
@@ -222,15 +299,29 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
 
     def _told(self, frame: Frame) -> tuple[Posterior | None, Array]:
         """Return what the model says of a frame, None before the start or of an empty one, and its numbers."""
-        if self._learner.snapshot is None or not len(frame):
-            return None, np.empty((len(frame), 0))
+        if not len(frame):
+            return None, np.empty((0, 0))
+        if self._learner.snapshot is None:
+            return None, self._look_at(frame, self._names)[0]
         return self._posterior_of(frame)
 
     # ------------------------------------------------------------------------------------------------- what was learned
 
     @property
     def centers(self) -> dict[int, dict[Any, float]]:
-        """The mean of every component by feature, as river's clusterers tell it; empty before the start."""
+        """The mean of every component by feature, as river's clusterers tell it; empty before the start.
+
+        Of categories it is the likeliest one, of counts of which only the shares are modelled these.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> sorted(round(centre["x"], 1) for centre in model.centers.values())
+        [1.0, 9.0]
+        """
         snapshot = self._learner.snapshot
         if snapshot is None:
             return {}

@@ -13,19 +13,25 @@ import polars as pl
 from streamem.em import AnomalyRank, Observations, Posterior, Snapshot
 from streamem.em.growth import growable, grown
 from streamem.em.observations import Array
-from streamem.errors import ModelError, StreamemError, tell
+from streamem.errors import ConfigError, ModelError, StreamemError, tell
 from streamem.estimators.display import html_table
 from streamem.estimators.named import Named, padded
+from streamem.estimators.settings import check_whole
 from streamem.estimators.strangeness import astray
 from streamem.estimators.values import (
+    finite_number,
     frame_columns,
     frame_of,
     in_order,
     plain_rows,
+    plain_total,
 )
 from streamem.stream.checks import at_least
 
 __all__ = ["Learner"]
+
+Batch = tuple[Array, list[Any], Array, Sequence[Any]]
+"""The numbers of records, their keys and times, and the names of new features, which are the last columns."""
 
 KEPT = 1000
 """Records kept at most for a feature that waits to join the model."""
@@ -45,10 +51,13 @@ class Learner(Named):
         names = self._gathered.names
         try:
             row: Sequence[float] = tuple(map(x.__getitem__, names))
-            total = float(sum(row))
+            total = sum(row)
+            if type(total) is not float:
+                total = plain_total(total)
             # a sum that is finite has neither text in it, nor what is missing or infinite
             even = total - total == 0.0 and (self._fixed or len(x) == self._width) and (self._real or self._fits(row))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            even = even and (type(x) is dict or isinstance(x, Mapping))
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             even = False
         if not even or not row:
             row = self._uneven(x)
@@ -59,6 +68,7 @@ class Learner(Named):
             gathered.put(row)
             gathered.keys.append(key)
             gathered.times.append(time)
+            gathered.latest[key] = time
         else:
             gathered.put(row)
         if gathered.count >= self._full_at:
@@ -68,30 +78,55 @@ class Learner(Named):
         """Return whether the model can give rise to the numbers of a record."""
         return not self._learner.model.wrong(np.array((row,), np.float64)).any()
 
-    def _mend(self, error: ModelError, values: Array, *, gathered: bool) -> ModelError:
+    def _mend(self, error: ModelError, batch: Batch, *, gathered: bool) -> ModelError:
         """Forget records that no parameters can explain, and return what to say; of gathered ones the last, if none is.
 
         Before the start those that are held for it are looked through too: any of them can be what makes it impossible.
+        Where none is, all of them wait for more.
         """
-        learner = self._learner
+        learner, values = self._learner, batch[0]
         if learner.snapshot is None:
-            held = [padded(batch.values, values.shape[1]) for batch in learner.held]
+            held = [padded(rows.values, values.shape[1]) for rows in learner.held]
             whole = np.concatenate([*held, values])
             bad = astray(whole)
-            *before, last = np.split(bad, np.cumsum([len(rows) for rows in held], dtype=int))
-            if bad.any():
+            if not bad.any():
+                error = self._wait_for_more(error, batch, len(whole))
+                if gathered:
+                    self._gathered.clear()
+            else:
                 error = ModelError(self._too_far(whole, int(bad.argmax())))
-                kept = [batch[~out] for batch, out in zip(learner.held, before, strict=True)]
-                learner.held = [batch for batch in kept if len(batch)]
-        else:
-            last = bad = np.array([not self._possible(row) for row in range(self._gathered.count)], bool)
-        if gathered and last.any():
-            self._gathered = self._gathered.only(np.flatnonzero(~last))
-        elif gathered and not bad.any():
-            self._gathered.take_back()
+                *before, last = np.split(bad, np.cumsum([len(rows) for rows in held], dtype=int))
+                kept = [rows[~out] for rows, out in zip(learner.held, before, strict=True)]
+                learner.held = [rows for rows in kept if len(rows)]
+                if gathered:
+                    self._gathered = self._gathered.only(np.flatnonzero(~last))
+        elif gathered:
+            last = np.array([not self._possible(row) for row in range(self._gathered.count)], bool)
+            if last.any():
+                self._gathered = self._gathered.only(np.flatnonzero(~last))
+            else:
+                self._gathered.take_back()
         self._full_at = self._room()
         self._forget_ahead()
         return error
+
+    def _wait_for_more(self, error: ModelError, batch: Batch, records: int) -> ModelError:
+        """Hold a micro-batch that gives no start with those before it, and return what to say.
+
+        Of records that give none again and again the latest are held: as many as two warm-ups need.
+        """
+        values, keys, times, new = batch
+        learner, most = self._learner, 2 * self._first_warmup()
+        if new:
+            self._widen(new)
+        learner.warmup_records = self._warmup_after(records)
+        self._learn(values, keys, times)
+        if records >= 2 * most:
+            learner.held = latest(learner.held, most)
+        waiting = sum(len(rows) for rows in learner.held)
+        wanted = self._warmup_after(waiting)
+        told = f"The last {waiting} records wait, and nothing of them is to be given again: the start is tried anew"
+        return ModelError(f"{error} {told} with {wanted}.")
 
     def _too_far(self, values: Array, row: int) -> str:
         found = ", ".join(f"{name!r}: {value:g}" for name, value in zip(self._names, values[row], strict=False))
@@ -115,16 +150,28 @@ class Learner(Named):
         ------
         ModelError
             The start or the update degenerates. Nothing is learned. The records that no parameters can explain are left
-            out, the last where none is such; the others wait for the next call.
+            out; the others wait for the next call. Where none is such, an update leaves out the last; a start is tried
+            again with twice as many records, among them all of these.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=4)
+        >>> for x in (0.0, 1.0, 8.0, 9.0):
+        ...     model.learn_one({"x": x})
+        >>> model.flush()
+        >>> model.snapshot.records_seen
+        4
         """
         gathered = self._gathered
         if not gathered.count:
             return
         values = gathered.values
+        batch: Batch = (values, list(gathered.keys), np.array(gathered.times), ())
         try:
-            self._learn(values, list(gathered.keys), np.array(gathered.times))
+            self._learn(*batch)
         except ModelError as error:
-            told = self._mend(error, values, gathered=True)
+            told = self._mend(error, batch, gathered=True)
             if self._gathered.count == self._gathered.room:  # what was wrong was held: there is room for these now
                 self.flush()
             raise told from error
@@ -147,7 +194,17 @@ class Learner(Named):
             without a key or time. Nothing is learned.
         ModelError
             The start or the update degenerates. The frame is not learned, and earlier records that make the start
-            impossible are left out.
+            impossible are left out. Where no record is to blame for a start, such as where a feature never changes, all
+            of them wait, those of the frame too, and it is tried again with twice as many.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6)
+        >>> model.learn_many(pl.DataFrame({"x": [0.0, 1.0, 2.0, 8.0, 9.0, 10.0]}))
+        >>> sorted(model.means_[:, 0].round(1).tolist())
+        [1.0, 9.0]
         """
         plain = self._plain and not self._gathered.count
         values = plain_rows(X, self._names) if plain else None
@@ -172,12 +229,13 @@ class Learner(Named):
         try:
             self._learn(values, keys, times, new)
         except ModelError as error:
-            raise self._mend(error, values, gathered=False) from error
+            raise self._mend(error, (values, keys, times, new), gathered=False) from error
         self._full_at = self._room()
 
     def _learn(self, values: Array, keys: list[Any], times: Array, new: Sequence[Any] = ()) -> None:
         """Learn from records, columns as named and then `new`, as one micro-batch; if it fails nothing has changed."""
         before, held = dict(self.__dict__), self._learner.held
+        known = self._keys.mark()
         try:
             if new:
                 self._widen(new)
@@ -189,6 +247,7 @@ class Learner(Named):
         except StreamemError:
             self.__dict__.update(before)
             self._learner.held = held
+            self._keys.undo(known)
             raise
 
     def _settle(self, values: Array) -> Array:
@@ -262,9 +321,10 @@ class Learner(Named):
         self._waiting = kept = kept[-KEPT:]
         learner, columns, names = self._learner, self._columns, self._names
         begun = learner.begun()
-        least = max(50, JOINING * learner.model.components)
-        enough = ((~np.isnan(kept)).sum(axis=0) >= least) & varied(kept)
-        joining = [place for place in range(columns, len(names)) if enough[place]]
+        joining = self._ready(kept)
+        if joining:  # from what is not so far away that no variance would be left of the rest
+            self._waiting = kept = kept[~astray(kept[:, joining])]
+            joining = self._ready(kept)
         if not joining:
             return
         order = [*range(columns), *joining]
@@ -277,12 +337,19 @@ class Learner(Named):
         self._columns = len(order)
         self._named(tuple(names[place] for place in order + rest))
 
+    def _ready(self, kept: Array) -> list[int]:
+        """Return the columns of waiting features that have shown enough to join."""
+        least = max(50, JOINING * self._learner.model.components)
+        enough = ((~np.isnan(kept)).sum(axis=0) >= least) & varied(kept)
+        return [place for place in range(self._columns, len(self._names)) if enough[place]]
+
     def sample(self, n: int = 1, *, seed: int | None = None, exposure: float = 1.0) -> list[dict[Any, float]]:
         """Return `n` records drawn from the model; of states and trackers, one sequence of them.
 
         Parameters
         ----------
         n : int
+            At least 0.
         seed : int, optional
             The estimator's own if left out: the same records then every time.
         exposure : float
@@ -290,12 +357,29 @@ class Learner(Named):
 
         Raises
         ------
+        ConfigError
+            `n` or `seed` is no whole number of at least 0, or `exposure` no finite number above 0.
         ModelError
             There is nothing to draw from yet.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> len(model.sample(3)), model.sample(3) == model.sample(3), list(model.sample()[0])
+        (3, True, ['x'])
         """
         self._learner.begun()
-        at_least("sample: n", n, 0)
-        values = self._drawn(n, np.random.default_rng(self.seed if seed is None else seed), exposure)
+        seed = self.seed if seed is None else seed
+        for name, value in (("n", n), ("seed", seed)):
+            check_whole(f"sample: {name}", value)
+            at_least(f"sample: {name}", value, 0)
+        if not (finite_number(exposure) or 0.0) > 0.0:
+            wanted, do = "a finite number above 0", "write for example 1.0"
+            raise ConfigError(tell("sample: exposure", found=repr(exposure)[:60], wanted=wanted, do=do))
+        values = self._drawn(n, np.random.default_rng(seed), exposure)
         return [dict(zip(self._modelled, row, strict=True)) for row in values.tolist()]
 
     def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:
@@ -310,13 +394,46 @@ class Learner(Named):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What was learned so far, without gathered records; None before the start is made."""
+        """What was learned so far, without gathered records; None before the start is made.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=4, batch_size=2)
+        >>> for x in (0.0, 1.0, 8.0, 9.0):
+        ...     model.learn_one({"x": x})
+        ...     print(model.snapshot and model.snapshot.records_seen)
+        None
+        None
+        None
+        4
+        """
         return self._learner.snapshot
 
     @property
     def feature_names_in_(self) -> list[Any]:
-        """The features in the order of the columns of the model; empty before the start is made."""
+        """The features in the order of the columns of the model; empty before the start is made.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(1, warmup_records=4, batch_size=4)
+        >>> for b, a in ((0.0, 1.0), (1.0, 0.0), (3.0, 3.0), (2.0, 5.0)):
+        ...     model.learn_one({"b": b, "a": a})
+        >>> model.feature_names_in_
+        ['a', 'b']
+        """
         return list(self._modelled)
+
+
+def latest(held: list[Observations], rows: int) -> list[Observations]:
+    """Return the last rows of the batches that are held, so many."""
+    kept: list[Observations] = []
+    for batch in reversed(held):
+        if rows > 0:
+            kept.insert(0, batch[max(len(batch) - rows, 0) :])
+        rows -= len(batch)
+    return kept
 
 
 def varied(values: Array) -> Any:

@@ -10,6 +10,7 @@ from streamem.em import AnomalyRank, GrowingWindow, Observations, OnlineEM, Snap
 from streamem.em.growth import growable
 from streamem.em.model import Model
 from streamem.em.observations import Array
+from streamem.em.online import default_warmup
 from streamem.errors import ConfigError, DataError, tell
 from streamem.estimators.gathered import Gathered
 from streamem.estimators.settings import as_written, check_name, check_whole
@@ -17,11 +18,15 @@ from streamem.estimators.strangeness import Ranks
 from streamem.estimators.values import (
     MISSING,
     Frame,
+    check_mapping,
+    check_order,
+    checked_key,
     frame_columns,
     frame_keys,
     frame_times,
     in_order,
     number,
+    plain_total,
     seconds,
 )
 from streamem.stream.checks import at_least
@@ -113,6 +118,8 @@ class Named(base.Estimator):
         self._batches = 0
         self._rank = AnomalyRank(self.anomaly_window_records)
         self._waiting: Array | None = None
+        self._held_until: Observations | None = None
+        self._held_latest: dict[int | None, float] = {}
         self._columns = 0
         self._named(tuple(names or self.features or ()))
         if start is not None:
@@ -123,6 +130,7 @@ class Named(base.Estimator):
         self._gathered = Gathered(names, self.batch_size) if gathered is None else gathered
         self._width = len(names) + (self.key is not None) + (self.time is not None)
         self._modelled = names[: self._columns]
+        self._known = self._columns + self._width - len(names)
         self._complete = np.packbits(np.zeros(self._columns, bool)).tobytes()
         wrong = self._learner.model.wrong
         columns = max(len(names), 1)
@@ -138,8 +146,26 @@ class Named(base.Estimator):
         learner = self._learner
         if learner.snapshot is not None:
             return self.batch_size
-        missing = learner.warmup(max(len(self._names), 1)) - sum(len(batch) for batch in learner.held)
+        held = sum(len(batch) for batch in learner.held)
+        learner.warmup_records = self._warmup_after(held)
+        missing = learner.warmup(max(len(self._names), 1)) - held
         return max(1, min(self.batch_size, missing))
+
+    def _first_warmup(self) -> int:
+        """Return how many records the first start is tried from."""
+        if self.warmup_records is not None:
+            return self.warmup_records
+        return default_warmup(self._learner.model, max(len(self._names), 1))
+
+    def _warmup_after(self, records: int) -> int | None:
+        """Return how many records the next start is tried from: the setting; where so many gave none twice as many.
+
+        They follow from the records that are held, and so need not be written down.
+        """
+        wanted = first = self._first_warmup()
+        while wanted <= records:
+            wanted *= 2
+        return self.warmup_records if wanted == first else wanted
 
     def _begun(self, columns: int) -> None:
         """Note that the model has so many columns: the first ones."""
@@ -171,16 +197,26 @@ class Named(base.Estimator):
         """
         names = self._names
         new = [] if self._fixed else in_order(set(present) - set(names) - {self.key, self.time})
+        for name in new:
+            if name != name:
+                do = "give the feature another name"
+                raise DataError(tell(f"feature {name!r}", found="NaN for a name", wanted="one equal to itself", do=do))
         if new and not self._open:
             wanted = ", ".join(map(str, names))
             do = f"leave it out: what a {self._learner.model.type} follows is settled once it has begun"
             raise DataError(tell(f"feature {new[0]!r}", found="a new one", wanted=wanted, do=do))
-        if not new and not set(names) & set(present):
+        if not new:
+            self._some_of(present)
+        return new
+
+    def _some_of(self, present: Sequence[Any]) -> None:
+        """Refuse fields of which none is a feature, with a DataError."""
+        names = self._names
+        if set(names).isdisjoint(present):
             found = ", ".join(map(repr, present)) or "nothing"
             do = "give at least one of them" if names else "give records of named numbers"
             wanted = "one of " + ", ".join(map(repr, names)) if names else "features"
             raise DataError(tell("the features of a record", found=found, wanted=wanted, do=do))
-        return new
 
     def _widen(self, new: Sequence[Any]) -> None:
         """Make the names of new features columns of records."""
@@ -201,13 +237,7 @@ class Named(base.Estimator):
         DataError
             It is no mapping, has none of the features, or a value that is no number or impossible.
         """
-        if not isinstance(x, Mapping):
-            do = "write for example {'speed': 1.5}"
-            found = f"a {type(x).__name__}"
-            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
-        for name in x if not self._fixed else ():
-            if name not in (self.key, self.time):
-                self._checked(name, x[name])
+        self._check_record(x)
         for name in self._names if self._fixed else ():
             self._checked(name, x.get(name))
         new = self._new(list(x))
@@ -216,6 +246,13 @@ class Named(base.Estimator):
         if new:
             self._widen(new)
         return [self._checked(name, x.get(name)) for name in self._names]
+
+    def _check_record(self, x: Any) -> None:
+        """Refuse what is no mapping, and, where new features join, what has a value that is none, with a DataError."""
+        check_mapping(x)
+        for name in x if not self._fixed else ():
+            if name not in (self.key, self.time):
+                self._checked(name, x[name])
 
     def _checked(self, name: Any, value: Any) -> float:
         """Return one value of a record as a number that the model can give rise to."""
@@ -236,16 +273,11 @@ class Named(base.Estimator):
     def _key_of(self, x: Mapping[Any, Any]) -> Any:
         if self.key is None:
             return ALONE
-        key = x.get(self.key)
-        if key is None:
+        if self.key not in x:
             found = ", ".join(map(repr, x)) or "nothing"
             raise DataError(tell(f"key {self.key!r}", found=found, wanted="it among them", do="give the record a key"))
-        try:
-            hash(key)
-        except TypeError as error:
-            found = repr(key)[:60]
-            raise DataError(tell(f"key {self.key!r}", found=found, wanted="text or a number", do="mend it")) from error
-        return key
+        key = x[self.key]
+        return key if type(key) is str else checked_key(self.key, key)
 
     def _time_of(self, x: Mapping[Any, Any], key: Any) -> float:
         """Return the time of a record, 0 where none is told.
@@ -263,36 +295,44 @@ class Named(base.Estimator):
                 tell(f"time {self.time!r}", found=found, wanted="it among them", do="give the record a time")
             )
         time = seconds(self.time, x[self.time])
-        latest = self._latest(key)
-        if time < latest:
-            found, wanted = f"{latest - time:g} s before the record before it", "times that do not go back within a key"
-            raise DataError(tell(f"time {self.time!r}", found=found, wanted=wanted, do="leave the record out"))
+        check_order(self.time, time, self._latest(key), key)
         return time
 
     def _latest(self, key: Any) -> float:
         """Return the time of the last record of a key, -inf where there is none."""
-        gathered = self._gathered
-        if self.key is None and gathered.times:
-            return gathered.times[-1]
-        for place in range(len(gathered.times) - 1, -1, -1) if gathered.times else ():
-            if gathered.keys[place] == key:
-                return gathered.times[place]
-        held = self._learner.held
-        if held:
-            return self._latest_held(key)
-        arrays = self._learner.carry.arrays
+        gathered = self._gathered.latest.get(key)
+        if gathered is not None:
+            return gathered
         slot = self._keys.table.get(key) if self.key is not None else 0
+        if self._learner.held:
+            return self._latest_held().get(slot, -np.inf)
+        arrays = self._learner.carry.arrays
         if slot is None or not arrays or slot >= len(arrays["known"]) or not arrays["known"][slot]:
             return -np.inf
         return float(arrays["time"][slot])
 
-    def _latest_held(self, key: Any) -> float:
-        slot = self._keys.table.get(key) if self.key is not None else 0
-        for batch in reversed(self._learner.held):
-            mine = np.ones(len(batch), bool) if batch.sequence is None else batch.sequence == slot
-            if batch.time is not None and mine.any():
-                return float(batch.time[mine][-1])
-        return -np.inf
+    def _latest_held(self) -> dict[int | None, float]:
+        """Return the time of the last record of each slot among those that are held for the start."""
+        held = self._learner.held
+        if self._held_until is not held[-1]:
+            self._held_latest = {}
+            for batch in held:
+                slots = [0] * len(batch) if batch.sequence is None else batch.sequence.tolist()
+                self._held_latest.update(zip(slots, () if batch.time is None else batch.time.tolist(), strict=False))
+            self._held_until = held[-1]
+        return self._held_latest
+
+    def _check_times(self, times: Array, keys: Sequence[Any]) -> None:
+        """Refuse rows whose time goes back, behind one another or behind earlier records, with a DataError."""
+        if not len(times):
+            return
+        keys = keys or [ALONE] * len(times)
+        latest = {key: self._latest(key) for key in dict.fromkeys(keys)}
+        if times[0] >= max(latest.values()) and (np.diff(times) >= 0.0).all():
+            return  # as most frames are
+        for row, (time, key) in enumerate(zip(times.tolist(), keys, strict=True)):
+            check_order(self.time, time, latest[key], key, row)
+            latest[key] = time
 
     def _observed(self, x: Any) -> tuple[Array, bytes]:
         """Return the numbers of a record for the columns of the model, shape (D,), and the pattern of missing ones.
@@ -304,22 +344,19 @@ class Named(base.Estimator):
         """
         try:
             names = self._modelled
-            total = float(sum(map(x.__getitem__, names)))  # which text has none of
-            if total - total == 0.0 and names:
+            total = sum(map(x.__getitem__, names))  # which text has none of
+            if type(total) is not float:
+                total = plain_total(total)
+            # in fields beyond those of the model there may be text
+            if total - total == 0.0 and names and (self._fixed or len(x) == self._known) and type(x) is dict:
                 values = np.fromiter(map(x.__getitem__, names), np.float64, len(names))
                 if self._real or not self._learner.model.wrong(values[None]).any():
                     return values, self._complete
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             pass
-        if not isinstance(x, Mapping):
-            do = "write for example {'speed': 1.5}"
-            found = f"a {type(x).__name__}"
-            raise DataError(tell("a record", found=found, wanted="a mapping of names to numbers", do=do))
-        for name in x if not self._fixed else ():
-            if name not in (self.key, self.time):
-                self._checked(name, x[name])
-        if self._fixed and not any(name in x for name in self._names):
-            self._new(list(x))  # which says what is wrong
+        self._check_record(x)
+        if self._fixed:
+            self._some_of(list(x))
         values = np.array([self._checked(name, x.get(name)) for name in self._modelled])
         return values, np.packbits(np.isnan(values)).tobytes()
 
@@ -327,7 +364,7 @@ class Named(base.Estimator):
         """Return the numbers of a frame, its keys and its times, checked."""
         values = frame_columns(frame, names)
         if self._empty == 0.0:
-            values[np.isnan(values)] = 0.0
+            values = np.nan_to_num(values)
         if not self._real and len(names):
             wrong = self._learner.model.wrong(values)
             if wrong.any():
@@ -336,7 +373,25 @@ class Named(base.Estimator):
                 raise DataError(tell(place, found=found, wanted=self._learner.model.support, do="mend it"))
         keys = frame_keys(frame, self.key) if self.key is not None else []
         times = frame_times(frame, self.time) if self.time is not None else np.empty(0)
+        self._check_times(times, keys)
         return values, keys, times
+
+    def _look_at(self, frame: Frame, names: Sequence[Any]) -> tuple[Array, list[Any], Array]:
+        """Return the same of a frame that is not learned, which may have other features too: these are only checked.
+
+        Raises
+        ------
+        DataError
+            As in learning, but for new features that the model cannot take up.
+        """
+        present = frame.columns
+        if not self._open:
+            self._some_of(present)
+        beyond = () if self._fixed else set(present) - set(names) - {self.key, self.time}
+        if not beyond:
+            return self._read_frame(frame, names)
+        values, keys, times = self._read_frame(frame, (*names, *(name for name in present if name in beyond)))
+        return np.ascontiguousarray(values[:, : len(names)]), keys, times
 
 
 def padded(values: Array, columns: int, empty: float = MISSING) -> Array:

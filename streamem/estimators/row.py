@@ -10,7 +10,8 @@ import numpy as np
 
 from streamem.em import HMM, Gaussian, Mixture, Observations
 from streamem.em.families.gaussian import WIDE
-from streamem.em.kernels.single import diagonal_row, full_row
+from streamem.em.families.independent import Independent
+from streamem.em.kernels.single import diagonal_row, full_row, natural_row
 from streamem.em.kernels.softmax import softmax
 from streamem.em.model import Carried
 from streamem.em.observations import Array
@@ -51,12 +52,24 @@ def read_row(model: Mixture | HMM, parameters: Any, values: Array, carried: Carr
             likelihood, label = full_row(values, states.mean, states.whitening, states.constant, weights, share)
             if likelihood == likelihood:
                 return likelihood, label, share
+    elif isinstance(family, Independent):
+        return independent_row(family, states.mean, values, weights)
     return any_row(family, states, values, weights)
+
+
+def independent_row(family: Independent, mean: Array, values: Array, weights: Array) -> Reading:
+    """Return the same of independent columns that are told by the mean of each, missing values too."""
+    share, exposure = np.empty(len(weights)), family.exposure_alone(values)
+    base = family.log_base(values[None], np.array([[exposure]]))[0]
+    natural, partition = family.natural(mean), family.log_partition(mean)
+    likelihood, label = natural_row(values, exposure, natural, partition, base, weights, share)
+    return likelihood, label, share
 
 
 def any_row(family: Any, parameters: Any, values: Array, weights: Array) -> Reading:
     """Return the same by the kernels for many rows, for every family and with missing values."""
-    share = family.log_density(parameters, Observations.trusted(values[None], checked=True))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too far is told by its log-likelihood
+        share = family.log_density(parameters, Observations.trusted(values[None], checked=True))
     likelihood = np.empty(1)
     softmax(share, weights, likelihood)
     return likelihood.item(), int(share.argmax()), share[:, 0]

@@ -47,7 +47,7 @@ write 2.
 
 def check_whole(place: str, value: Any) -> None:
     """Refuse what is no whole number, with a ConfigError."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool | np.timedelta64):
         raise ConfigError(tell(place, found=repr(value), wanted="a whole number", do="write one"))
 
 

@@ -28,6 +28,9 @@ LOST = 1e8
 HUGE = 1e150
 """Beyond it a square overflows."""
 
+CLOSE = 1e-9
+"""Log-likelihoods no further apart are equal: sums in another order, of counts of which many are alike."""
+
 Ranks = dict[bytes, list[float]]
 """The log-likelihoods of the windows, sorted, by the pattern of missing values."""
 
@@ -57,7 +60,8 @@ def strangeness(windows: Mapping[bytes, list[float]], pattern: bytes, log_likeli
     below = window[0] - log_likelihood
     if below > 0.0:
         return (count + below / (1.0 + below)) / (count + 1.0)
-    likelier = count - 0.5 * (bisect_left(window, log_likelihood) + bisect_right(window, log_likelihood))
+    equal = bisect_left(window, log_likelihood - CLOSE), bisect_right(window, log_likelihood + CLOSE)
+    likelier = count - 0.5 * (equal[0] + equal[1])
     return likelier / (count + 1.0)
 
 
@@ -80,7 +84,8 @@ def among(window: Array, log_likelihood: Array) -> Array:
     [0.0, 0.49]
     """
     count = len(window)
-    low, high = np.searchsorted(window, log_likelihood, "left"), np.searchsorted(window, log_likelihood, "right")
+    low = np.searchsorted(window, log_likelihood - CLOSE, "left")
+    high = np.searchsorted(window, log_likelihood + CLOSE, "right")
     below = np.maximum(window[0] - log_likelihood, 0.0)
     likelier = np.where(below > 0.0, count + below / (1.0 + below), count - 0.5 * (low + high))
     return np.asarray(likelier / (count + 1.0))

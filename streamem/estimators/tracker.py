@@ -7,15 +7,18 @@ import numpy as np
 from river.time_series.base import Forecaster
 from river.utils.dataframe import to_native_frame, to_native_series
 
-from streamem.em import Kalman, Observations, Posterior
-from streamem.em.dynamics import over_columns
+from streamem.em import AnomalyRank, Kalman
 from streamem.em.model import Carried, Model
 from streamem.em.observations import Array
-from streamem.errors import ConfigError, DataError, ModelError, SnapshotError, tell
+from streamem.em.state_space import Forward
+from streamem.errors import DataError, ModelError, tell
+from streamem.estimators.motion import Motion
 from streamem.estimators.named import ALONE
+from streamem.estimators.settings import check_whole
 from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
-from streamem.estimators.values import Frame, frame_of, seconds
-from streamem.estimators.written import Written
+from streamem.estimators.track import Sighting, expected_share
+from streamem.estimators.values import Frame, check_mapping, frame_of, seconds
+from streamem.stream.checks import at_least
 
 __all__ = ["KalmanTracker"]
 
@@ -23,7 +26,7 @@ TARGET = "y"
 """The name of what is followed where records are plain numbers."""
 
 
-class KalmanTracker(Written, Forecaster):
+class KalmanTracker(Motion, Forecaster):
     """Follows what moves by known laws, at irregular times too, and learns how much noise there is.
 
     Parameters
@@ -86,7 +89,8 @@ class KalmanTracker(Written, Forecaster):
         seed: int = 0,
     ) -> None:
         self._scalar = False
-        self._spacing: float | None = None
+        self._spacing = None
+        self._laid = None
         self._begin(locals())
 
     _noted = ("scalar", "spacing")
@@ -127,6 +131,14 @@ class KalmanTracker(Written, Forecaster):
         ModelError
             The start or the update degenerates. Nothing has changed, but that a record too far from all that was
             learned is left out of the micro-batch.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=4, batch_size=4)
+        >>> for y in (0.0, 3.1, 5.9, 9.0):
+        ...     model.learn_one(y)
+        >>> 11.0 < model.predict_one() < 13.0
+        True
         """
         if x is None and type(y) is dict:
             self._take(y)
@@ -136,8 +148,12 @@ class KalmanTracker(Written, Forecaster):
 
     def _record(self, y: Any, x: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
         """Return a record as one mapping."""
+        if x is not None:
+            check_mapping(x)
         if y is None and x is not None:
             return x
+        if isinstance(y, Mapping) and not x:
+            return y
         if isinstance(y, Mapping):
             return {**y, **{name: x[name] for name in (self.key, self.time) if x and name in x}}
         known = self._names
@@ -154,14 +170,25 @@ class KalmanTracker(Written, Forecaster):
         Parameters
         ----------
         x : mapping, optional
-            Key and time of the record, where they have names; its features are not looked at.
+            Key and time of the record, where they have names; its features are not looked at. Without a time it is
+            as far from the last one as records were lately.
 
         Raises
         ------
         DataError
-            The key or time is missing, or time goes back.
+            The key is missing, or time goes back.
+        ModelError
+            The time is too far ahead to tell.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> abs(model.predict_one()["metres"] - 24.0) < 2.0
+        True
         """
-        return self.forecast(1, None if x is None else [dict(x)])[0]
+        return self.forecast(1, None if x is None else [x])[0]
 
     def forecast(self, horizon: int, xs: Iterable[Mapping[Any, Any]] | None = None) -> list[Any]:
         """Return where the next `horizon` records are expected: a list of mappings, or of numbers.
@@ -177,51 +204,57 @@ class KalmanTracker(Written, Forecaster):
 
         Raises
         ------
+        ConfigError
+            The horizon is no whole number of at least 0.
         DataError
-            The key is missing, or a time goes back.
+            The key is missing, a time goes back, or there are fewer `xs` than steps.
+        ModelError
+            A time is too far ahead to tell.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> [round(ahead["metres"] / 3.0) for ahead in model.forecast(3)]
+        [8, 9, 10]
         """
-        steps = int(horizon)
-        told = None if xs is None else list(xs)
-        if steps < 0 or (told is not None and len(told) < steps):
-            found = f"{horizon} steps" + ("" if told is None else f" and {len(told)} records")
-            raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
+        check_whole("forecast: horizon", horizon)
+        at_least("forecast: horizon", horizon, 0)
+        steps, told = int(horizon), self._ahead_of(horizon, xs)
         key = ALONE if self.key is None else self._key_of(told[0] if told else {})
         if self._learner.snapshot is None:
-            return [self._as_told(self._last_row())] * steps
-        begun = self._learner.begun()
-        model, theta = self._kalman(), begun.averaged
-        carried = self._carried(key)
-        C = over_columns(model.moved(np.ones(1)), theta.noise)[2]
-        if carried is None or not carried["known"][0]:
-            return [self._as_told(C @ theta.initial_mean)] * steps
-        ahead = self._ahead(key, steps, told)
-        A = over_columns(model.moved(ahead), theta.noise)[0]
-        expected = (A @ carried["mean"][0]) @ C.T
+            return [self._as_told(self._last_row()) for _ in range(steps)]
+        expected = self._track().ahead(self._ahead(key, steps, told), self._carried(key))
         return [self._as_told(row) for row in expected]
 
-    def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> Array:
+    def _ahead_of(self, horizon: int, xs: Any) -> list[Mapping[Any, Any]] | None:
+        """Return the keys and times of the steps of a forecast, checked; None where they have none."""
+        if xs is None:
+            return None
+        try:
+            told = [] if isinstance(xs, Mapping) else list(xs)
+        except TypeError:
+            told = []
+        if len(told) < horizon:
+            found = f"{horizon} steps and {len(told)} records"
+            raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
+        for x in told:
+            check_mapping(x)
+        return told
+
+    def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[float]:
         """Return the seconds from the last record to each step."""
         if self.time is None or not xs or self.time not in xs[0]:
-            return self._lately() * np.arange(1.0, steps + 1.0)
+            apart = self._lately()
+            return [apart * step for step in range(1, steps + 1)]
         latest = self._latest(key)
         times = np.array([seconds(self.time, x.get(self.time)) for x in xs[:steps]])
         if (np.diff(times, prepend=latest) < 0.0).any():
             found, wanted = "a time before the one before it", "times that do not go back"
             raise DataError(tell(f"time {self.time!r}", found=found, wanted=wanted, do="sort the records by time"))
-        return times - latest
-
-    def _lately(self) -> float:
-        """Return how many seconds apart records were lately: learned ones, or those gathered until any are learned."""
-        if self._spacing is not None:
-            return self._spacing
-        gathered = self._gathered
-        latest: dict[Any, float] = {}
-        apart: list[float] = []
-        for key, time in zip(gathered.keys or [ALONE] * len(gathered.times), gathered.times, strict=True):
-            if time > latest.get(key, time):
-                apart.append(time - latest[key])
-            latest[key] = time
-        return float(np.median(apart)) if apart else 1.0
+        ahead: list[float] = (times - latest).tolist()
+        return ahead
 
     def _last_row(self) -> Array:
         """Return the last numbers before the start, NaN where there was none."""
@@ -244,14 +277,22 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError
             As in `learn_one`.
+        ModelError
+            The record is too far from its prediction to tell how far.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> 23.0 < model.filter_one({"metres": 26.0})["metres"] < 26.0
+        True
         """
         record, scalar = self._record(y, x), plain_number(y, x)
-        told, values = self._said(record)
-        if told is None:
+        seen, values, _ = self._seen(record)
+        if seen is None:
             return self._as_told(values, self._named_in(record), scalar=scalar)
-        theta = self._learner.begun().averaged
-        C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2]
-        return self._as_told(C @ told.columns["mean"][0], scalar=scalar)
+        return self._as_told(self._track().where(seen), scalar=scalar)
 
     def log_likelihood_one(self, y: Any = None, x: Mapping[Any, Any] | None = None) -> float:
         """Return the log-likelihood of the record in nats, given those before it; NaN before the start.
@@ -262,57 +303,64 @@ class KalmanTracker(Written, Forecaster):
             As in `learn_one`.
         ModelError
             The record is too far from its prediction to tell how far.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=8, batch_size=8)
+        >>> for second in range(8):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> model.log_likelihood_one({"metres": 24.0}) > model.log_likelihood_one({"metres": 34.0})
+        True
         """
-        told, _ = self._said(self._record(y, x))
-        return float("nan") if told is None else float(told.log_likelihood[0])
+        seen = self._seen(self._record(y, x))[0]
+        return float("nan") if seen is None else seen.log_likelihood
 
     def score_one(self, y: Any = None, x: Mapping[Any, Any] | None = None) -> float:
         """Return how strange the record is, from 0 to 1: a rank among learned records, as in `GaussianMixture`.
+
+        Where fewer than 100 such records were learned, what the model itself expects is compared with: the score is
+        the share of records that would be nearer to their prediction, of as many features, by the chi-squared
+        distribution of the squared distance of Mahalanobis. It is 0 where nothing is observed, and before the start.
 
         Raises
         ------
         DataError
             As in `learn_one`.
+
+        Examples
+        --------
+        >>> model = KalmanTracker(warmup_records=120, batch_size=120)
+        >>> for second in range(120):
+        ...     model.learn_one({"metres": 3.0 * second + (-1) ** second})
+        >>> model.score_one({"metres": 360.5}) < 0.9 < model.score_one({"metres": 400.0})
+        True
         """
         try:
-            told, values = self._said(self._record(y, x))
+            seen, values, pattern = self._seen(self._record(y, x))
         except ModelError:
             return 1.0
-        if told is None:
+        if seen is None:
             return UNKNOWN
-        pattern = np.packbits(np.isnan(values)).tobytes()
-        return strangeness(self._ranked(), pattern, float(told.log_likelihood[0]))
+        windows = self._ranked()
+        if pattern in windows:
+            return strangeness(windows, pattern, seen.log_likelihood)
+        return float(expected_share(seen.distance, int((~np.isnan(values)).sum())))
 
-    def _said(self, record: Mapping[Any, Any]) -> tuple[Posterior | None, Array]:
-        """Return what the model says of a record, None before the start, and its numbers."""
+    def _seen(self, record: Mapping[Any, Any]) -> tuple[Sighting | None, Array, bytes]:
+        """Return what the model says of a record, None before the start, its numbers and which are missing."""
         key = self._key_of(record)
         time = self._time_of(record, key)
+        values, pattern = self._observed(record)
         if self._learner.snapshot is None:
-            return None, np.array([self._checked(name, record.get(name)) for name in self._named_in(record)])
-        values, _ = self._observed(record)
-        return self._one(values, time, self._carried(key))[0], values
+            return None, np.array([self._checked(name, record.get(name)) for name in self._named_in(record)]), b""
+        return self._track().see(values, time, self._carried(key)), values, pattern
 
-    def _named_in(self, record: Mapping[Any, Any]) -> Sequence[Any]:
-        """Return the names of features; before the first is learned those of a record."""
+    def _named_in(self, record: Iterable[Any]) -> Sequence[Any]:
+        """Return the names of features; before the first is learned those of a record or a frame."""
         return self._names or tuple(name for name in record if name not in (self.key, self.time))
 
-    def _one(self, values: Array, time: float, carried: Carried | None) -> tuple[Posterior, Carried | None]:
-        when = None if self.time is None else np.array([time])
-        rows = Observations.trusted(values[None], None, None, None, when, checked=True)
-        return self._kalman().posterior(self._learner.begun().averaged, rows, carried)
-
     def _step(self, values: Array, time: float, carried: Carried | None) -> Carried:
-        left = self._one(values, time, carried)[1]
-        return {} if left is None else left
-
-    def _note(self, rows: Observations) -> None:
-        if rows.time is None:
-            return
-        segments = rows.segments()
-        apart = np.diff(segments.sorted(rows.time))
-        apart[segments.bounds[1:-1] - 1] = 0.0
-        if (apart > 0.0).any():
-            self._spacing = float(np.median(apart[apart > 0.0]))
+        return self._track().see(values, time, carried).left(time)
 
     # ------------------------------------------------------------------------------------------------- frames
 
@@ -325,13 +373,20 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError, ModelError
             As `learn_many`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> model = KalmanTracker(warmup_records=8)
+        >>> model.learn_many(pl.DataFrame({"metres": [3.0 * second + (-1) ** second for second in range(8)]}))
+        >>> model.predict_many(pl.DataFrame({"metres": [24.0, 27.0]}))["metres"].round().to_list()
+        [24.0, 27.0]
         """
         frame = frame_of(X)
-        told, values = self._told(frame)
-        names = self._modelled if told is not None else tuple(self._names)
-        if told is not None:
-            theta = self._learner.begun().averaged
-            values = told.columns["mean"] @ over_columns(self._kalman().moved(np.ones(1)), theta.noise)[2].T
+        passed, values = self._told(frame)
+        names = self._modelled if passed is not None else self._named_in(frame.columns)
+        if passed is not None:
+            values = passed.segments.restored(passed.mean) @ self._track().observation.T
         columns = {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)}
         return to_native_frame(columns, like=frame)
 
@@ -342,66 +397,38 @@ class KalmanTracker(Written, Forecaster):
         ------
         DataError, ModelError
             As `learn_many`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> model = KalmanTracker(warmup_records=120)
+        >>> model.learn_many(pl.DataFrame({"metres": [3.0 * second + (-1) ** second for second in range(120)]}))
+        >>> usual, strange = model.score_many(pl.DataFrame({"metres": [360.5, 400.0]}))
+        >>> usual < 0.9 < strange
+        True
         """
         frame = frame_of(X)
-        told, values = self._told(frame)
+        passed, values = self._told(frame)
         found = np.full(len(frame), UNKNOWN)
-        if told is not None:
-            found = scores(self._rank, told.log_likelihood, np.isnan(values))
+        if passed is not None:
+            missing, segments = np.isnan(values), passed.segments
+            found = scores(self._rank, segments.restored(passed.log_likelihood), missing)
+            expected = expected_share(segments.restored(passed.distance), (~missing).sum(axis=1))
+            for pattern, rows in AnomalyRank.patterns(missing):
+                if pattern not in self._ranked():
+                    found[rows] = expected[rows]
         return to_native_series(found, name=None if frame.implementation.is_pandas_like() else "", like=frame)
 
-    def _told(self, frame: Frame) -> tuple[Posterior | None, Array]:
-        if self._learner.snapshot is None or not len(frame):
-            return None, self._read_frame(frame, self._names)[0] if len(frame) else np.empty((0, len(self._names)))
-        return self._posterior_of(frame)
-
-    # ------------------------------------------------------------------------------------------------- attributes
-
-    def _kalman(self) -> Kalman:
-        model = self._learner.model
-        if not isinstance(model, Kalman):
-            raise ConfigError(tell("tracker", found=model.type, wanted="a kalman model", do="load another snapshot"))
-        return model
-
-    def _matrices(self) -> tuple[Array, Array, Array]:
+    def _told(self, frame: Frame) -> tuple[Forward | None, Array]:
+        """Return what the filter finds of a frame, None before the start or of an empty one, and its numbers."""
+        names = self._named_in(frame.columns)
+        if not len(frame):
+            return None, np.empty((0, len(names)))
+        if self._learner.snapshot is None:
+            return None, self._look_at(frame, names)[0]
+        rows, carried = self._after_gathered(frame)
         theta = self._learner.begun().averaged
-        A, Q, C = over_columns(self._kalman().moved(np.ones(1)), theta.noise)
-        return A[0], Q[0], C
-
-    @property
-    def transition_matrix(self) -> Array:
-        """A over one second, or from record to record where they have no time, shape (n, n)."""
-        return self._matrices()[0]
-
-    @property
-    def transition_covariance(self) -> Array:
-        """Q over one second, or from record to record, shape (n, n)."""
-        return self._matrices()[1]
-
-    @property
-    def observation_matrix(self) -> Array:
-        """C, shape (D, n)."""
-        return self._matrices()[2]
-
-    @property
-    def observation_covariance(self) -> Array:
-        """R, shape (D, D)."""
-        return np.asarray(self._learner.begun().averaged.observation_covariance)
-
-    def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:  # noqa: ARG002
-        theta = self._learner.begun().averaged
-        return np.asarray(self._kalman().sample(theta, rng, np.array([n]))[0].values)
-
-    @classmethod
-    def _settings_of(cls, model: Model) -> dict[str, Any]:
-        if not isinstance(model, Kalman):
-            do = "load it with the class that is for this model"
-            raise SnapshotError(tell(cls.__name__, found=f"a snapshot of {model}", wanted="a Kalman", do=do))
-        names = ("dynamics", "period", "harmonics", "gate_sigma")
-        return {
-            **{name: getattr(model, name) for name in names},
-            "observation_covariance_type": model.observation_covariance,
-        }
+        return self._kalman().passed(theta, rows, carried, keep=False)[0], rows.values
 
 
 def plain_number(y: Any, x: Mapping[Any, Any] | None) -> bool:

@@ -5,7 +5,7 @@ No pickle: JSON holds settings, snapshot, what the sequences carry, and the reco
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -44,6 +44,16 @@ class Written(Following):
         ------
         ConfigError
             A feature, key or setting that JSON has no name for, such as a tuple.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> record = model.to_json()
+        >>> GaussianMixture.from_json(record).to_json() == record
+        True
         """
         record = {
             "format": FORMAT,
@@ -81,6 +91,15 @@ class Written(Following):
         ------
         SnapshotError
             It is of another class or a newer version, or nothing that `to_json` wrote.
+
+        Examples
+        --------
+        >>> import json
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(n_components=3)
+        >>> model.learn_one({"x": 1.0})
+        >>> GaussianMixture.from_json(json.dumps(model.to_json())).n_components
+        3
         """
         if isinstance(record, str | bytes):
             try:
@@ -158,6 +177,16 @@ class Written(Following):
         ------
         ModelError
             There is nothing yet.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> record = model.to_snapshot()
+        >>> record["features"], record["records_seen"]
+        (['x'], 6)
         """
         begun = self._learner.begun()
         record: dict[str, Any] = {"features": list(self._modelled)}
@@ -192,6 +221,16 @@ class Written(Following):
             and `time` does not say which field has seconds.
         SnapshotError
             It is no snapshot, or of a model that this class is not for.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> model = GaussianMixture(warmup_records=6, batch_size=6)
+        >>> for x in (0.0, 1.0, 2.0, 8.0, 9.0, 10.0):
+        ...     model.learn_one({"x": x})
+        >>> again = GaussianMixture.from_snapshot(model.to_snapshot(), batch_size=10)
+        >>> again.predict_one({"x": 1.0}) == model.predict_one({"x": 1.0})
+        True
         """
         found, record = told(snapshot)
         names = record.get("features") if features is None else list(features)
@@ -273,10 +312,22 @@ class Written(Following):
         References
         ----------
         Amid and Warmuth (2020), section 4.
+
+        Examples
+        --------
+        >>> from streamem.estimators import GaussianMixture
+        >>> day, night = (GaussianMixture(1, warmup_records=4, batch_size=4) for _ in range(2))
+        >>> for x in (1.0, 2.0, 3.0, 4.0):
+        ...     day.learn_one({"x": x})
+        ...     night.learn_one({"x": x - 1.0})
+        >>> GaussianMixture.combine([day, night]).means_.round(2).tolist()
+        [[2.0]]
         """
-        if not isinstance(models, Iterable):
+        try:
+            models = list(models)
+        except TypeError as error:
             found, do = f"a {type(models).__name__}", "write combine([one, other])"
-            raise ConfigError(tell("combine: models", found=found, wanted="a list of estimators", do=do))
+            raise ConfigError(tell("combine: models", found=found, wanted="a list of estimators", do=do)) from error
         copies = []
         for place, one in enumerate(models, start=1):
             if not isinstance(one, cls) or one._learner.snapshot is None:

@@ -26,7 +26,7 @@ class OnlineHMM(Online):
 
     Rows follow one another. Without `lengths` they are one sequence, which goes on from call to call of `partial_fit`,
     as in a pipeline; with them, the sequences begin and end in the call. What is predicted begins with the rows given.
-    `fit` makes a start from at most a warm-up of rows and runs batch EM on all rows until it stands still;
+    `fit` makes a start from at most four warm-ups of rows and runs batch EM on all rows until it stands still;
     `partial_fit` takes one step of online EM, and its first calls only gather rows until the start can be made. Missing
     values (NaN) are marginalised everywhere.
 
@@ -158,6 +158,13 @@ class OnlineHMM(Online):
         ValueError
             No finite numbers, a setting beyond its limits (`ConfigError`), rows that no such model can be learned from,
             lengths or weights that do not fit (`DataError`). The estimator is as it was.
+
+        Examples
+        --------
+        >>> X = [[0.0], [1.0], [0.0], [9.0], [8.0], [9.0], [1.0], [0.0]]
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit(X, lengths=[5, 3])
+        >>> sorted(model.lambdas_[:, 0].round(1).tolist())
+        [0.4, 8.7]
         """
         no_lengths(X, y)
         return self._fit(X, lengths, sample_weight)
@@ -177,6 +184,13 @@ class OnlineHMM(Online):
         ------
         ValueError
             As `fit`; or other columns than before, or settings of another model than what was learned.
+
+        Examples
+        --------
+        >>> model = OnlineHMM(n_components=2, family="poisson", warmup_records=8)
+        >>> model = model.partial_fit([[0.0], [1.0], [0.0], [9.0], [8.0], [9.0], [1.0], [0.0]])
+        >>> model.partial_fit([[0.0], [9.0], [9.0]], lengths=[1, 2]).snapshot_.records_seen
+        11
         """
         no_lengths(X, y)
         return self._partial_fit(X, lengths, sample_weight)
@@ -189,7 +203,15 @@ class OnlineHMM(Online):
         NotFittedError
             Nothing was learned yet.
         ValueError
-            No finite numbers, other columns than those learned, or lengths that do not fit.
+            No finite numbers, other columns than those learned, numbers that the family cannot give rise to, or lengths
+            that do not fit.
+
+        Examples
+        --------
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit([[0], [1], [0], [9], [8], [9], [1], [0]])
+        >>> log_probability, path = model.decode([[0], [0], [9]])
+        >>> log_probability < 0, (path == path[0]).tolist()
+        (True, [True, True, False])
         """
         with valued():
             snapshot, rows = self._observed(X, lengths)
@@ -198,22 +220,51 @@ class OnlineHMM(Online):
         return float(log_probability.sum()), path
 
     def predict(self, X: Any, lengths: Any = None) -> Labels:
-        """Return the state of each row on the likeliest path, shape (N,). Raises as `decode`."""
+        """Return the state of each row on the likeliest path, shape (N,). Raises as `decode`.
+
+        Examples
+        --------
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit([[0], [1], [0], [9], [8], [9], [1], [0]])
+        >>> path = model.predict([[0], [9], [0]], lengths=[2, 1])
+        >>> (path == path[0]).tolist()
+        [True, False, True]
+        """
         return self.decode(X, lengths)[1]
 
     def predict_proba(self, X: Any, lengths: Any = None) -> Array:
-        """Return the probability of each state given all rows of its sequence, shape (N, K). Raises as `decode`."""
+        """Return the probability of each state given all rows of its sequence, shape (N, K). Raises as `decode`.
+
+        Examples
+        --------
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit([[0], [1], [0], [9], [8], [9], [1], [0]])
+        >>> model.predict_proba([[0], [9]]).max(axis=1).round(2).tolist()
+        [1.0, 1.0]
+        """
         with valued():
             snapshot, rows = self._observed(X, lengths)
             model: Any = snapshot.model
             return np.asarray(model.smooth(snapshot.averaged, rows))
 
     def fit_predict(self, X: Any, y: Any = None, lengths: Any = None, sample_weight: Any = None) -> Labels:
-        """Return ``fit(X).predict(X)``. Raises as `fit`."""
+        """Return ``fit(X).predict(X)``. Raises as `fit`.
+
+        Examples
+        --------
+        >>> path = OnlineHMM(n_components=2, family="poisson").fit_predict([[0], [1], [0], [9], [8], [9], [1], [0]])
+        >>> (path == path[0]).tolist()
+        [True, True, True, False, False, False, True, True]
+        """
         return self.fit(X, y, lengths, sample_weight).predict(X, lengths)
 
     def transform(self, X: Any, lengths: Any = None) -> Array:
-        """Return the same as `predict_proba`, as features for the next step of a pipeline. Raises as `decode`."""
+        """Return the same as `predict_proba`, as features for the next step of a pipeline. Raises as `decode`.
+
+        Examples
+        --------
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit([[0], [1], [0], [9], [8], [9], [1], [0]])
+        >>> model.transform([[0], [9]]).sum(axis=1).round(2).tolist()
+        [1.0, 1.0]
+        """
         return self.predict_proba(X, lengths)
 
     def score_samples(self, X: Any, lengths: Any = None) -> Array:
@@ -221,20 +272,49 @@ class OnlineHMM(Online):
 
         As in scikit-learn. hmmlearn's method of this name returns the sum of these and `predict_proba`. Raises as
         `decode`.
+
+        Examples
+        --------
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit([[0], [1], [0], [9], [8], [9], [1], [0]])
+        >>> usual, unusual = model.score_samples([[0], [40]])
+        >>> bool(usual > unusual)
+        True
         """
         return self._log_likelihood(X, lengths)
 
     def score(self, X: Any, y: Any = None, lengths: Any = None) -> float:
-        """Return the log-likelihood of all rows, as in hmmlearn: a sum, no mean. Raises as `decode`."""
+        """Return the log-likelihood of all rows, as in hmmlearn: a sum, no mean. Raises as `decode`.
+
+        Examples
+        --------
+        >>> X = [[0], [1], [0], [9], [8], [9], [1], [0]]
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit(X)
+        >>> bool(np.isclose(model.score(X), model.score_samples(X).sum()))
+        True
+        """
         no_lengths(X, y)
         return float(self._log_likelihood(X, lengths).sum())
 
     def bic(self, X: Any, lengths: Any = None) -> float:
-        """Return Bayes's information criterion on rows: the lower the better. Raises as `decode`."""
+        """Return Bayes's information criterion on rows: the lower the better. Raises as `decode`.
+
+        Examples
+        --------
+        >>> X = [[0], [1], [0], [9], [8], [9], [1], [0]]
+        >>> min([1, 2], key=lambda n: OnlineHMM(n, family="poisson").fit(X).bic(X))
+        2
+        """
         return self._criterion(X, lengths, np.log)
 
     def aic(self, X: Any, lengths: Any = None) -> float:
-        """Return Akaike's information criterion on rows: the lower the better. Raises as `decode`."""
+        """Return Akaike's information criterion on rows: the lower the better. Raises as `decode`.
+
+        Examples
+        --------
+        >>> X = [[0], [1], [0], [9], [8], [9], [1], [0]]
+        >>> min([1, 2], key=lambda n: OnlineHMM(n, family="poisson").fit(X).aic(X))
+        2
+        """
         return self._criterion(X, lengths, lambda rows: 2.0)  # noqa: ARG005
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> tuple[Array, Labels]:
@@ -253,6 +333,13 @@ class OnlineHMM(Online):
             Nothing was learned yet.
         ConfigError
             No number of at least 1.
+
+        Examples
+        --------
+        >>> model = OnlineHMM(n_components=2, family="poisson").fit([[0], [1], [0], [9], [8], [9], [1], [0]])
+        >>> X, states = model.sample(5)
+        >>> X.shape, states.shape
+        ((5, 1), (5,))
         """
         snapshot, rows, rng = self._drawing(n_samples, random_state)
         model: Any = snapshot.model

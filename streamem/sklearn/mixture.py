@@ -16,9 +16,9 @@ __all__ = ["OnlineGaussianMixture"]
 class OnlineGaussianMixture(Online):
     """A mixture of normal distributions, with `fit` as in scikit-learn's `GaussianMixture` and `partial_fit` besides.
 
-    `fit` makes a start from at most a warm-up of rows, drawn at random, and runs batch EM on all rows until it stands
-    still. `partial_fit` takes one step of online EM, as a pipeline does with a micro-batch: the first calls only gather
-    rows until the start can be made, and until then nothing can be predicted. After `fit` it goes on from there.
+    `fit` makes a start from at most four warm-ups of rows, drawn at random, and runs batch EM on all rows until it
+    stands still. `partial_fit` takes one step of online EM, as a pipeline does with a micro-batch: the first calls only
+    gather rows until the start can be made, and until then nothing can be predicted. After `fit` it goes on from there.
     Missing values (NaN) are marginalised everywhere.
 
     Parameters
@@ -130,6 +130,12 @@ class OnlineGaussianMixture(Online):
         ValueError
             No finite numbers, a setting beyond its limits (`ConfigError`), or rows that no such model can be learned
             from (`DataError`). The estimator is as it was.
+
+        Examples
+        --------
+        >>> model = OnlineGaussianMixture(n_components=2).fit([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
+        >>> sorted(model.means_[:, 0].round(2).tolist())
+        [1.0, 9.0]
         """
         return self._fit(X, None, sample_weight)
 
@@ -145,6 +151,14 @@ class OnlineGaussianMixture(Online):
         ------
         ValueError
             As `fit`; or other columns than before, or settings of another model than what was learned.
+
+        Examples
+        --------
+        >>> model = OnlineGaussianMixture(warmup_records=4)
+        >>> for X in ([[0.0], [2.0]], [[4.0], [6.0]], [[3.0], [3.0]]):
+        ...     model = model.partial_fit(X)
+        >>> model.means_.round(2).tolist()
+        [[3.0]]
         """
         return self._partial_fit(X, None, sample_weight)
 
@@ -156,38 +170,94 @@ class OnlineGaussianMixture(Online):
         NotFittedError
             Nothing was learned yet.
         ValueError
-            No finite numbers, or other columns than those learned.
+            No finite numbers, other columns than those learned, or a row too far from everything learned.
+
+        Examples
+        --------
+        >>> model = OnlineGaussianMixture(n_components=2).fit([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
+        >>> model.predict_proba([[5.0], [np.nan]]).round(2).tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
         """
         with valued():
             snapshot, rows = self._observed(X)
             return np.ascontiguousarray(snapshot.posterior(rows).probabilities)
 
     def predict(self, X: Any) -> Labels:
-        """Return the most probable component of every row, shape (N,). Raises as `predict_proba`."""
+        """Return the most probable component of every row, shape (N,). Raises as `predict_proba`.
+
+        Examples
+        --------
+        >>> model = OnlineGaussianMixture(n_components=2).fit([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
+        >>> low, same, high = model.predict([[0.5], [1.5], [9.5]]).tolist()
+        >>> low == same, low == high
+        (True, False)
+        """
         return np.asarray(self.predict_proba(X).argmax(axis=1))
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Labels:
-        """Return ``fit(X).predict(X)``. Raises as `fit`."""
+        """Return ``fit(X).predict(X)``. Raises as `fit`.
+
+        Examples
+        --------
+        >>> labels = OnlineGaussianMixture(n_components=2).fit_predict([[0.0], [1.0], [8.0], [9.0]])
+        >>> (labels == labels[0]).tolist()
+        [True, True, False, False]
+        """
         return self.fit(X, y, sample_weight).predict(X)
 
     def transform(self, X: Any) -> Array:
-        """Return the same as `predict_proba`, as features for the next step of a pipeline. Raises as it."""
+        """Return the same as `predict_proba`, as features for the next step of a pipeline. Raises as it.
+
+        Examples
+        --------
+        >>> model = OnlineGaussianMixture(n_components=2).fit([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
+        >>> model.transform([[1.0]]).max(axis=1).round(2).tolist()
+        [1.0]
+        >>> model.get_feature_names_out().tolist()
+        ['onlinegaussianmixture0', 'onlinegaussianmixture1']
+        """
         return self.predict_proba(X)
 
     def score_samples(self, X: Any) -> Array:
-        """Return the log-likelihood of every row, shape (N,), in nats. Raises as `predict_proba`."""
+        """Return the log-likelihood of every row, shape (N,), in nats. Raises as `predict_proba`.
+
+        Examples
+        --------
+        >>> OnlineGaussianMixture().fit([[-1.0], [1.0]]).score_samples([[0.0], [2.0]]).round(3).tolist()
+        [-0.919, -2.919]
+        """
         return self._log_likelihood(X)
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
-        """Return the mean log-likelihood of a row. Raises as `predict_proba`."""
+        """Return the mean log-likelihood of a row. Raises as `predict_proba`.
+
+        Examples
+        --------
+        >>> round(OnlineGaussianMixture().fit([[-1.0], [1.0]]).score([[0.0], [2.0]]), 3)
+        -1.919
+        """
         return float(self._log_likelihood(X).mean())
 
     def bic(self, X: Any) -> float:
-        """Return Bayes's information criterion on rows: the lower the better. Raises as `predict_proba`."""
+        """Return Bayes's information criterion on rows: the lower the better. Raises as `predict_proba`.
+
+        Examples
+        --------
+        >>> X = [[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]]
+        >>> min([1, 2], key=lambda n: OnlineGaussianMixture(n).fit(X).bic(X))
+        2
+        """
         return self._criterion(X, None, np.log)
 
     def aic(self, X: Any) -> float:
-        """Return Akaike's information criterion on rows: the lower the better. Raises as `predict_proba`."""
+        """Return Akaike's information criterion on rows: the lower the better. Raises as `predict_proba`.
+
+        Examples
+        --------
+        >>> X = [[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]]
+        >>> min([1, 2], key=lambda n: OnlineGaussianMixture(n).fit(X).aic(X))
+        2
+        """
         return self._criterion(X, None, lambda rows: 2.0)  # noqa: ARG005
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Labels]:
@@ -199,6 +269,13 @@ class OnlineGaussianMixture(Online):
             Nothing was learned yet.
         ConfigError
             No number of at least 1.
+
+        Examples
+        --------
+        >>> model = OnlineGaussianMixture(n_components=2).fit([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
+        >>> X, component = model.sample(5)
+        >>> X.shape, component.shape
+        ((5, 1), (5,))
         """
         snapshot, rows, rng = self._drawing(n_samples)
         model: Any = snapshot.model

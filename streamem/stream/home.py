@@ -79,6 +79,11 @@ class Checkpoints:
         A folder of the pipeline's own.
     every_batches : int
         After every so many batches; besides when the input ends or is idle, and when the run is asked to stop.
+
+    Examples
+    --------
+    >>> Checkpoints(path="state", every_batches=100).place
+    'state'
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -79,6 +79,19 @@ class Keys:
         self.seen[slots] = number
         return slots
 
+    def mark(self) -> tuple[int, int, Labels, Array]:
+        """Return what `undo` needs to know."""
+        return len(self.table), len(self.table) + len(self.free), self.seen.copy(), self.time
+
+    def undo(self, mark: tuple[int, int, Labels, Array]) -> None:
+        """Forget the keys that came since `mark`, where nothing but `slots` without times was called since."""
+        known, room, self.seen, self.time = mark
+        while len(self.table) > known:
+            _, slot = self.table.popitem()  # the last that came
+            del self.keys[slot]
+            if slot < room:
+                self.free.append(slot)
+
     def _place(self, key: object) -> int:
         """Give a key a slot that nobody has."""
         slot = self.free.pop() if self.free else len(self.table) + len(self.left)

@@ -30,6 +30,16 @@ class Output:
     include : str or list of str
         Posteriors only, the columns beside those of the operators: ``keys`` (key and time; all, when neither is
         named), ``all``, or a list of names.
+
+    Examples
+    --------
+    >>> from streamem.connect import ConsoleSink, FilesSink
+    >>> outputs = [
+    ...     Output(what="posteriors", sink=ConsoleSink()),
+    ...     Output(what="snapshots", sink=FilesSink(path="snapshots.ndjson"), every_batches=100, name="history"),
+    ... ]
+    >>> [output.called for output in outputs]
+    ['posteriors', 'history']
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

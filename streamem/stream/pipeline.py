@@ -57,6 +57,21 @@ class Pipeline:
         The settings that must not change between runs over one checkpoint, plain JSON values.
     listener : callable or None
         Called with a Progress after each batch that was read.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.connect import MemorySink, MemorySource
+    >>> from streamem.stream.operators import Where
+    >>> from streamem.stream.outputs import Output
+    >>> from streamem.stream.protocol import Cuts
+    >>> source, sink = MemorySource(frame=pl.DataFrame({"x": [1.0, -2.0, 3.0]})), MemorySink()
+    >>> outputs = [Output(what="posteriors", sink=sink, include="all")]
+    >>> pipeline = Pipeline(
+    ...     name="positive", source=source, cuts=Cuts(100), operators=[Where(condition="x > 0")], outputs=outputs
+    ... )
+    >>> pipeline.run().progress.records, sink.frame["x"].to_list()
+    (3, [1.0, 3.0])
     """
 
     name: str

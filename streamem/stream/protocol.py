@@ -97,6 +97,13 @@ class World:
         Makes what runs a checkpoint while the next batches are learned: one thread.
     transaction : Transaction or None
         What sinks with a `ledger` write in; set by the pipeline.
+
+    Examples
+    --------
+    >>> world = World()
+    >>> world.stopping.set()
+    >>> world.wait(60.0)
+    True
     """
 
     disk: Disk = field(default_factory=Disk)
@@ -126,6 +133,11 @@ class Cuts:
 
     With a `limit` the reader ends after that many records of this run, the last micro-batch short where it must be.
     A `Batch` ends with the last of each of `every` micro-batches: something is due there, such as a checkpoint.
+
+    Examples
+    --------
+    >>> from streamem.stream.protocol import Columns
+    >>> Cuts(max_records=500, whole_keys=True).check(Columns(key="device"))
     """
 
     max_records: int
@@ -163,6 +175,11 @@ class Columns:
         Columns that are used as numbers (features, weights). Where they are inferred, integers become Float64.
     key : str or None
         Tells sequences apart: a device, a vehicle.
+
+    Examples
+    --------
+    >>> Columns(time="seen_at", time_unit="ms", key="device")
+    Columns(time='seen_at', time_unit='ms', numbers=frozenset(), key='device')
     """
 
     time: str | None = None

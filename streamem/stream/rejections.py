@@ -32,6 +32,11 @@ class Errors:
         Of ``dead_letter``, and needed there.
     retry_timeout_ms : int
         How long a connection that fails is tried again, with a checkpoint to go on from, before the run gives up.
+
+    Examples
+    --------
+    >>> from streamem.connect import FilesSink
+    >>> Errors(policy="dead_letter", sink=FilesSink(path="bad.ndjson"), max_errors=0.01).check()
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

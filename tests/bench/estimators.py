@@ -8,7 +8,7 @@ import polars as pl
 
 from streamem.em import Mixture, Observations, OnlineEM
 from streamem.estimators import GaussianMixture, KalmanTracker
-from tests.bench.kalman import FILTERPY_ROWS, drawn, filterpy_peer
+from tests.bench.kalman import FILTERPY_ROWS, drawn, filterpy_filter, filterpy_peer
 from tests.bench.side_by_side import Comparison, in_turn
 
 ROWS = 5_000
@@ -63,20 +63,41 @@ def comparisons(rounds: int) -> Iterator[Comparison]:
     ):
         seconds = in_turn(over(method, rows), lambda: None, rounds)
         yield Comparison(f"{name}, at most {FLOOR:g} us", seconds[0] / ROWS * 1e6, FLOOR, "us/record", 1.0)
-    yield tracker(rounds)
+    yield from tracker(rounds)
     yield from frames(rounds, rows)
 
 
-def tracker(rounds: int) -> Comparison:
-    """Return the comparison of a tracker with filterpy's predict and update, two positions and their speeds."""
+def tracker(rounds: int) -> Iterator[Comparison]:
+    """Yield comparisons of a tracker with filterpy's predict and update, two positions and their speeds.
+
+    A score takes a prediction, an update and a rank; learning and predicting in turn follows every record at once, and
+    learns the noise too, which filterpy is told. Its predict is a few products of matrices, without keys or names.
+    """
     values = drawn(np.array([ROWS]), 0.0).values
     rows = [{"x": x, "y": y} for x, y in values.tolist()]
     ours = KalmanTracker()
     for row in rows:
         ours.learn_one(row)
-    seconds = in_turn(over(ours.learn_one, rows), filterpy_peer(values[:FILTERPY_ROWS]), rounds)
-    peer = seconds[1] / FILTERPY_ROWS * 1e6
-    return Comparison("KalmanTracker.learn_one, filterpy", seconds[0] / ROWS * 1e6, peer, "us/record", 10.0)
+    peer, few = filterpy_filter(), values[:FILTERPY_ROWS]
+
+    def predict_only() -> None:
+        for _ in few:
+            peer.predict()
+
+    def learn_and_predict(row: dict[str, float]) -> None:
+        ours.learn_one(row)
+        ours.predict_one()
+
+    cases = [
+        ("learn_one, filterpy", ours.learn_one, filterpy_peer(few), 10.0),
+        ("predict_one, its predict", lambda _: ours.predict_one(), predict_only, 0.3),
+        ("score_one, filterpy", ours.score_one, filterpy_peer(few), 1.5),
+        ("learn_one, predict_one, filterpy", learn_and_predict, filterpy_peer(few), 0.5),
+    ]
+    for name, mine, theirs, floor in cases:
+        seconds = in_turn(over(mine, rows), theirs, rounds)
+        ratio = seconds[0] / ROWS * 1e6, seconds[1] / FILTERPY_ROWS * 1e6
+        yield Comparison(f"KalmanTracker.{name}", *ratio, "us/record", floor)
 
 
 def frames(rounds: int, rows: list[dict[str, float]]) -> Iterator[Comparison]:

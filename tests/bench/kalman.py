@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -48,14 +49,20 @@ def statsmodels_peer(values: np.ndarray, smoother: bool) -> Callable[[], object]
     return peer.smooth if smoother else peer.filter
 
 
-def filterpy_peer(values: np.ndarray) -> Callable[[], object]:
+def filterpy_filter() -> Any:
+    """Return filterpy's filter before the first row."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from filterpy.kalman import KalmanFilter
 
+    peer = KalmanFilter(dim_x=4, dim_z=2)
+    peer.x, peer.P, peer.F, peer.H, peer.Q, peer.R = np.zeros((4, 1)), np.eye(4), A, C, Q, R
+    return peer
+
+
+def filterpy_peer(values: np.ndarray) -> Callable[[], object]:
     def run() -> object:
-        peer = KalmanFilter(dim_x=4, dim_z=2)
-        peer.x, peer.P, peer.F, peer.H, peer.Q, peer.R = np.zeros((4, 1)), np.eye(4), A, C, Q, R
+        peer = filterpy_filter()
         for value in values:
             peer.predict()
             peer.update(value)

@@ -83,7 +83,7 @@ def test_there_are_commands_to_run():
 def test_every_command_runs(clone, command):
     if command == "source .venv/bin/activate":
         pytest.skip("there is no environment to activate: its programs come by PATH here")
-    if command.endswith("-m pytest"):
+    if " -m pytest" in command:
         pytest.skip("it is the command that runs this very test")
     # What makes the environment needs the network; .ci/run and a fresh clone do it. The rest of the line runs here.
     rest = INSTALLS.sub("", command)

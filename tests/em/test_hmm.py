@@ -17,18 +17,9 @@ from streamem.em.combine import average, match
 from streamem.em.families.gaussian import GaussianParameters
 from streamem.em.families.independent import IndependentParameters
 from streamem.em.start import batch_em
-from streamem.errors import ConfigError, ModelError, SnapshotError
+from tests.em.chains import parameters
 
 SHAPES = ("endless", "complete", "absorbing")
-
-
-def parameters(states, *, leaving=0.0, columns=1, seed=0):
-    rng = np.random.default_rng([seed, states])
-    transition = rng.dirichlet(np.full(states, 2.0), size=states)
-    end = np.full(states, leaving) * rng.uniform(0.5, 1.5, size=states)
-    mean, covariance = 2.0 * rng.normal(size=(states, columns)), np.tile(np.eye(columns), (states, 1, 1))
-    emissions = GaussianParameters(mean, covariance * rng.uniform(0.5, 2.0, size=(states, 1, 1)), np.ones(columns))
-    return ChainParameters(rng.dirichlet(np.ones(states)), transition * (1.0 - end)[:, None], end, emissions)
 
 
 def sequence_of(lengths):
@@ -309,6 +300,27 @@ def test_em_keeps_the_zeros_of_a_mask_and_a_chain_from_left_to_right_is_numbered
     assert (learned.transition[np.array(banded.mask) == 1] > 0.0).any()
 
 
+def test_a_stream_learns_what_its_warm_up_did_not_show():
+    """In the warm-up state 0 always goes over 1 to 2, and sequences begin in 0; then neither is so."""
+    rng = np.random.default_rng(0)
+
+    def batch(states, key):
+        return Observations((6.0 * states + rng.normal(size=len(states)))[:, None], sequence=np.full(len(states), key))
+
+    learner = OnlineEM(HMM(states=3), warmup_records=1500)
+    learner.update(batch(np.tile(np.repeat([0, 1, 2, 1], 15), 25), 0))
+    known = learner.snapshot.parameters
+    assert min(known.transition.min(), known.initial.min()) > 1e-5  # EM never leaves a 0; without a pseudo-row 1e-37
+    for key in range(1, 21):
+        told = learner.update(batch(np.tile(np.repeat([2, 0], 25), 4), key))[0]
+        assert told.log_likelihood.min() > -15.0  # 4 standard deviations, and a step of 1e-4
+    learned = learner.snapshot.parameters
+    low, _, high = np.argsort(learned.states.mean[:, 0])
+    np.testing.assert_allclose(learned.states.mean[[low, high], 0], [0.0, 12.0], atol=0.3)
+    assert min(learned.transition[low, high], learned.transition[high, low]) == pytest.approx(0.04, abs=0.01)
+    assert learned.initial[high] > 0.8
+
+
 @pytest.mark.parametrize("settings", [{"transitions": "left_to_right"}, {"mask": ((1, 1, 0), (0, 1, 1), (0, 0, 1))}])
 def test_shares_of_complete_sequences_are_those_of_their_rows(settings):
     rng, model = np.random.default_rng(0), HMM(states=3, sequences="complete", **settings)
@@ -415,62 +427,3 @@ def test_a_learner_of_an_endless_stream_goes_on_along_every_key():
         np.testing.assert_allclose(found, expected.probabilities, atol=1e-9)
     assert learner.posterior(Observations(values[:1])).log_likelihood.shape == (1,)
     assert learner.carry.take(np.array([0, 7]))["known"].tolist() == [1.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"mask": ((1, 1), (1, 1))}, "hmm: mask: found rows of .* wanted 3 rows of 3 numbers, each 0 or 1"),
-        ({"mask": ((1, 2, 1), (1, 1, 1), (1, 1, 1))}, "wanted 3 rows of 3 numbers, each 0 or 1"),
-        ({"mask": ((0,) * 3,) * 3, "sequences": "absorbing"}, "found no transition at all; wanted at least one 1"),
-        ({"mask": ((1, 1, 1), (0, 0, 0), (1, 1, 1))}, "found no state that may follow state 1"),
-    ],
-)
-def test_a_mask_that_cannot_be_is_refused(settings, said):
-    with pytest.raises(ConfigError, match=said):
-        HMM(states=3, **settings)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sequences", "said"),
-    [
-        (
-            {"initial": [0.5, 0.6]},
-            "endless",
-            "initial: row 0 with the sum 1.1; wanted probabilities",
-        ),
-        ({"transition": [[0.5, 0.4], [0.5, 0.5]]}, "endless", "transition: row 0 with the sum 0.9"),
-        ({"initial": [-0.1, 1.1]}, "endless", "initial: row 0 with -0.1 in it; wanted probabilities"),
-        ({"transition": [[0.5]]}, "endless", "2 states"),
-        ({"leaving": [0.2, 0.0], "transition": [[0.3, 0.5], [0.5, 0.5]]}, "endless", "a chain that ends"),
-        ({"leaving": [0.2, 0.0], "transition": [[0.3, 0.5], [0.0, 1.0]]}, "absorbing", "a chain that cannot end"),
-        ({"share": [0.5, 0.6]}, "complete", "share: 2 numbers with the sum 1.1; wanted 2 shares"),
-        ({"share": [1.0]}, "complete", "share: 1 numbers with the sum 1; wanted 2 shares"),
-    ],
-)
-def test_parameters_that_no_chain_can_have_are_refused(changes, sequences, said):
-    model = HMM(states=2, sequences=sequences)
-    good = {
-        "initial": [0.5, 0.5],
-        "transition": [[0.5, 0.5], [0.5, 0.5]],
-        "leaving": [0.0, 0.0],
-        "states": {"mean": [[0.0], [1.0]], "covariance": [[[1.0]], [[1.0]]], "scale": [1.0]},
-    }
-    arrays = {name: part if isinstance(part, dict) else np.array(part) for name, part in (good | changes).items()}
-    arrays["states"] = {name: np.array(part) for name, part in good["states"].items()}
-    with pytest.raises(SnapshotError, match=said):
-        model.assemble(arrays)
-
-
-def test_rows_of_one_sequence_have_one_weight():
-    rows = Observations(np.zeros((2, 1)), weight=np.array([1.0, 2.0]))
-    with pytest.raises(ModelError, match="rows of different weights in one sequence"):
-        HMM(states=2).expect(parameters(2), rows)
-
-
-def test_more_states_than_the_warm_up_can_support_are_an_error_and_the_learner_is_as_it_was():
-    learner = OnlineEM(HMM(states=5), warmup_records=4)
-    with pytest.raises(ModelError, match="found 4 warm-up records; wanted at least 15: with fewer, some of 5"):
-        learner.update(Observations(np.arange(8.0).reshape(4, 2) ** 2))
-    assert learner.snapshot is None
-    assert not learner.holding

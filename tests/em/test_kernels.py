@@ -1,12 +1,17 @@
 """Every kernel against its twin in tests/naive.py."""
 
+from math import factorial
+
 import numpy as np
 import pytest
 
+from streamem.em.families import Bernoulli, Exponential, Geometric, Multinomial, Poisson
 from streamem.em.families.gaussian import Gaussian, GaussianParameters
+from streamem.em.families.independent import IndependentParameters
 from streamem.em.kernels import cholesky, full, wide
+from streamem.em.kernels.motion import integrated, interleaved
 from streamem.em.kernels.rank import mid_ranks
-from streamem.em.kernels.single import diagonal_row, full_row
+from streamem.em.kernels.single import diagonal_row, full_row, natural_row
 from streamem.em.kernels.softmax import softmax
 from streamem.em.observations import Observations
 from tests import naive
@@ -150,3 +155,47 @@ def test_one_row_agrees_with_the_textbook(columns, weights):
         np.testing.assert_allclose(share, wanted[:, 0], rtol=1e-9, atol=1e-300)
     row = np.full(columns, np.nan)
     assert np.isnan(full_row(row, parameters.mean, parameters.whitening, parameters.constant, weights, share)[0])
+
+
+@pytest.mark.parametrize("family", [Poisson(), Bernoulli(), Geometric(), Exponential(), Multinomial()], ids=repr)
+@pytest.mark.parametrize("weights", [[0.2, 0.3, 0.5], [0.0, 0.4, 0.6]])
+def test_one_row_of_independent_columns_is_the_row_of_a_batch(family, weights):
+    rng = np.random.default_rng(1)
+    weights, mean = np.array(weights), rng.dirichlet(np.ones(4), size=3)
+    parameters = IndependentParameters(mean, mean[0])
+    values = rng.integers(0, 2, size=(20, 4)).astype(float)
+    for row in values if isinstance(family, Multinomial) else with_holes(values):
+        density = family.log_density(parameters, Observations(row[None]))
+        exposure, share, expected = family.exposure_alone(row), np.empty(3), np.empty(1)
+        base = family.log_base(row[None], np.array([[exposure]]))[0]
+        softmax(density, weights, expected)
+        found = natural_row(row, exposure, family.natural(mean), family.log_partition(mean), base, weights, share)
+        assert found[0] == pytest.approx(expected[0], rel=ROUNDING, abs=ROUNDING)
+        np.testing.assert_allclose(share, density[:, 0], rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_integrals_of_noise_agree_with_the_formula(order):
+    """Harvey (1989): the covariance of the a-th and the b-th integral gathers s^(a + b + 1) / ((a + b + 1) a! b!)."""
+    seconds = np.array([0.0, 0.3, 1.0, 7.5, 1e5])
+    transition, noise = np.empty((2, len(seconds), order, order))
+    integrated(seconds, transition, noise)
+    for i in range(order):
+        for j in range(order):
+            step = seconds ** (j - i) / factorial(j - i) if j >= i else np.zeros(len(seconds))
+            a, b = order - 1 - i, order - 1 - j
+            gathered = seconds ** (a + b + 1) / ((a + b + 1) * factorial(a) * factorial(b))
+            np.testing.assert_allclose(transition[:, i, j], step, rtol=ROUNDING)
+            np.testing.assert_allclose(noise[:, i, j], gathered, rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_matrices_of_columns_that_move_alike_are_kronecker_products(columns):
+    rng = np.random.default_rng(columns)
+    transition, noise, size = rng.normal(size=(4, 2, 2)), rng.normal(size=(2, 4, 2, 2)), rng.random((2, columns))
+    A, Q = np.zeros((2, 4, 2 * columns, 2 * columns))
+    interleaved(transition, noise, size, A, Q)
+    for u in range(4):
+        np.testing.assert_array_equal(A[u], np.kron(transition[u], np.eye(columns)))
+        expected = sum(np.kron(noise[b, u], np.diag(size[b])) for b in range(2))
+        np.testing.assert_allclose(Q[u], expected, rtol=ROUNDING, atol=ROUNDING)

@@ -95,3 +95,17 @@ def test_predictions_go_on_past_a_far_record_that_is_gathered(kind, at_once):
     for key in ("d0", "d1"):
         x = {**rows[3], "device": key}
         assert model.log_likelihood_one(x) == pytest.approx(apart.log_likelihood_one(x), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_a_feature_joins_without_its_far_values(kind):
+    model = small(kind)
+    learn(model, records(kind, 100))
+    rows = [{**x, "new": x.get("a", 0.0) + place % 7} for place, x in enumerate(records(kind, 300))]
+    for place in range(7, 60, 10):
+        rows[place] = {**rows[place], "new": 1e300}
+    assert not learn(model, rows)
+    model.flush()
+    assert model.feature_names_in_ == ["a", "b", "c", "new"]
+    assert abs(model.means_).max() < 100.0
+    assert model.snapshot.records_seen == 400

@@ -378,6 +378,20 @@ def test_a_tracker_tells_the_matrices_that_it_learned():
     assert all(isinstance(ahead, float) for ahead in model.forecast(3))
 
 
+@pytest.mark.parametrize(
+    "name", ["transition_matrix", "transition_covariance", "observation_matrix", "observation_covariance"]
+)
+def test_writing_into_a_matrix_of_a_tracker_changes_nothing_of_it(name):
+    model = estimators.KalmanTracker(warmup_records=20, batch_size=20)
+    for second in range(20):
+        model.learn_one(3.0 * second + (-1) ** second)
+    told, ahead = getattr(model, name), model.forecast(2)
+    before = told.copy()
+    told[:] = 1e6
+    assert getattr(model, name).tolist() == before.tolist()
+    assert model.forecast(2) == ahead
+
+
 @each
 def test_a_refused_record_or_frame_leaves_no_feature_behind(kind):
     settings = {"key": "device"} | ({"time": "when"} if kind is estimators.KalmanTracker else {})

@@ -347,6 +347,22 @@ def test_drawn_records_are_like_those_that_were_learned(kind):
     assert model.predict_many(pd.DataFrame(drawn)) is not None
 
 
+@pytest.mark.parametrize("family", ["gaussian", "multinomial"])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"n": 1.5}, {"n": "3"}, {"n": True}, {"n": -1}, {"seed": -1}, {"seed": 0.5}, {"seed": "a"}]
+    + [{"exposure": wrong} for wrong in (0.0, -1.0, float("nan"), float("inf"), "a", None)],
+    ids=str,
+)
+def test_a_draw_that_cannot_be_is_refused(family, wrong):
+    model = estimators.Mixture(2, family, warmup_records=60, batch_size=10)
+    for x in records(estimators.PoissonMixture, 60):
+        model.learn_one(x)
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"sample: {name}: found "):
+        model.sample(**wrong)
+
+
 @each
 def test_a_notebook_shows_a_table(kind):
     model = small(kind)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.broker.shared import shared
-from tests.kill.campaign import RANDOM, Report, Undisturbed, differing, finished, killed_once, warm
+from tests.kill.campaign import RANDOM, Report, Undisturbed, differing, finished, killed_once, lead_up, warm
 from tests.kill.child import forked, start
 from tests.kill.scenario import carry, outputs, parameters
 from tests.kill.topics import RECORDS, Pairing, fetch, records, write_input, write_run
@@ -40,6 +40,7 @@ def killed(folder: Path, pairing: Pairing, points: list[str], rng: random.Random
     rng.shuffle(points)
     while points:
         file = begun(pairing, folder / f"run-{report.runs}", servers)
+        lead_up(file, points, rng)
         for _ in range(min(MOST, len(points))):
             ended = killed_once(file, points[-1], rng, expected.seconds)
             if not ended:

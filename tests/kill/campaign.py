@@ -14,6 +14,8 @@ import numpy as np
 
 from streamem.connect.files.framing import csv_records
 from streamem.em import HMM, AnomalyRank, Kalman, Mixture, Observations, OnlineEM
+from streamem.stream.operators.detectors import DETECTORS
+from streamem.stream.operators.scalers import SCALERS
 from tests.kill.child import PHASES, forked, start
 from tests.kill.scenario import SCENARIOS, SIZES, carry, copied, outputs, parameters, records
 
@@ -76,6 +78,10 @@ def warm() -> None:
         learner = OnlineEM(model, warmup_records=300)
         for posterior in learner.update(observations) + learner.update(later):
             AnomalyRank().rank(posterior.log_likelihood, np.isnan(rows))
+    for scaler in SCALERS.values():
+        scaler().scale(rows, np.zeros((len(scaler.begin), 2)), np.empty_like(rows))
+    for detector in DETECTORS.values():
+        detector().open().watch(rows[:400, 0])
 
 
 def finished(child: int, log: Path | None = None) -> bool:
@@ -99,6 +105,12 @@ def killed_once(file: Path, phase: str, rng: random.Random, seconds: float) -> b
             ended = finished(child, file.with_name("log.txt"))
         return ended
     return finished(start(file, phase, rng.randint(1, 4)), file.with_name("log.txt"))
+
+
+def lead_up(file: Path, points: Sequence[str], rng: random.Random) -> None:
+    """Kill a new run, uncounted, where nothing is left but a point that comes only to one that was killed before."""
+    if set(points) == {"cutting back"}:
+        finished(start(file, "half a write", rng.randint(1, 4)), file.with_name("log.txt"))
 
 
 def campaign(folder: Path, times: int, seed: int, names: Sequence[str] = tuple(SCENARIOS)) -> dict[str, Report]:
@@ -129,6 +141,7 @@ def killed(folder: Path, name: str, points: list[str], rng: random.Random) -> Re
     rng.shuffle(points)
     while points:
         file = copied(made, folder / f"run-{report.runs}")
+        lead_up(file, points, rng)
         # up to eight kills a run, then it may come to its end
         for _ in range(min(8, len(points))):
             ended = killed_once(file, points[-1], rng, expected.seconds)

@@ -2,7 +2,8 @@
 
 ``regimes`` has all kinds of file output, two input files, bad records and a warm-up of several batches. ``machine`` and
 ``aircraft`` are the examples of these names over a part of their data, with bad records put in: a hidden Markov model
-behind a lag, and a tracker of two keys behind a lag and records that wait for earlier ones.
+behind a lag, and a tracker of two keys behind a lag and records that wait for earlier ones. ``drifting`` has two of
+river's scalers and two learners behind them, each watched by another detector, over records that change twice.
 """
 
 import gzip
@@ -23,6 +24,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 MACHINE_RECORDS = 2400
 AIRCRAFT_ROWS = slice(4200, 6200)
 """Both aircraft are in the air then, and some altitudes are missing."""
+
+DRIFTING_RECORDS = 3000
 
 RECORDS = 6000
 
@@ -120,6 +123,32 @@ def write_aircraft(folder: Path) -> Path:
     return written(settings, folder)
 
 
+def write_drifting(folder: Path) -> Path:
+    """Write records that become others twice, and a pipeline that scales and watches them; return the latter's path."""
+    rng = np.random.default_rng(0)
+    regime, change = rng.integers(2, size=DRIFTING_RECORDS), np.arange(DRIFTING_RECORDS) // 1000
+    x = (8.0 * regime - 4.0 + rng.normal(size=DRIFTING_RECORDS)).round(6).tolist()
+    y = (7.0 * change + rng.normal(size=DRIFTING_RECORDS)).round(6).tolist()
+    lines = [f"{n},{x[n]},{ {4: '', 6: 'oops', 12: 'inf'}.get(n % 83, y[n]) }\n" for n in range(DRIFTING_RECORDS)]
+    folder.mkdir(parents=True)
+    write_halves(folder, "id,x,y\n", lines)
+    settings = yaml.safe_load(PIPELINE.format(folder=folder))
+    del settings["key"], settings["time"]
+    settings["batch"]["max_records"] = 50
+    [learner] = settings["operators"]
+    learner |= {"model": {"type": "mixture", "components": 2}, "warmup_records": 330, "anomaly_window_records": 200}
+    scaler = {"type": "river", "features": ["x", "y"]}
+    kswin = {"detector": "kswin", "alpha": 0.001, "window_size": 60, "stat_size": 20}
+    settings["operators"] = [
+        scaler | {"name": "all", "transformer": "StandardScaler"},
+        scaler | {"name": "last", "transformer": "AdaptiveStandardScaler", "parameters": {"fading_factor": 0.01}},
+        learner | {"features": ["x.all", "y.all"], "drift": {"detector": "page_hinkley", "threshold": 10.0}},
+        learner | {"name": "again", "features": ["x.last", "y.last"], "drift": kswin},
+    ]
+    settings["outputs"][0]["include"] = "all"
+    return written(settings, folder)
+
+
 def shortened(example: str, folder: Path, paths: list[Path]) -> dict[str, Any]:
     """Return an example's settings over other input, with smaller batches, one more output, and dead letters."""
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{example}.yaml").read_text())
@@ -146,10 +175,16 @@ SCENARIOS: dict[str, Callable[[Path], Path]] = {
     "regimes": write_scenario,
     "machine": write_machine,
     "aircraft": write_aircraft,
+    "drifting": write_drifting,
 }
 """By the name of the pipeline, what writes it to a new folder."""
 
-SIZES = {"regimes": RECORDS, "machine": MACHINE_RECORDS, "aircraft": AIRCRAFT_ROWS.stop - AIRCRAFT_ROWS.start}
+SIZES = {
+    "regimes": RECORDS,
+    "machine": MACHINE_RECORDS,
+    "aircraft": AIRCRAFT_ROWS.stop - AIRCRAFT_ROWS.start,
+    "drifting": DRIFTING_RECORDS,
+}
 """How many records each reads; they are numbered from 0 in a column `id`."""
 
 

@@ -11,18 +11,35 @@ from streamem.errors import StreamemError
 from streamem.stream.protocol import World
 from tests.kill.child import PHASES
 from tests.kill.power import LosingDisk, PowerCut, without_syncs
-from tests.kill.scenario import outputs, parameters, write_scenario
+from tests.kill.scenario import outputs, parameters, write_drifting, write_scenario
 
 
 def test_kills_at_every_point_lose_nothing_and_repeat_nothing():
     # in a process of its own: it forks, which a process whose polars has started threads must not
     command = [sys.executable, "-m", "tests.kill", "--times", str(2 * len(PHASES)), "--seed", "3"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert found.returncode == 0, found.stdout + found.stderr
     counts = {line.rsplit(None, 1)[0].strip(): int(line.rsplit(None, 1)[1]) for line in found.stdout.splitlines()}
     assert all(counts[f"killed, {phase}"] >= 1 for phase in PHASES)
     assert counts["kills in all"] == 2 * len(PHASES)
     assert counts["records lost"] == counts["records repeated"] == 0
+
+
+def test_a_point_that_comes_only_after_a_kill_is_met_when_it_is_all_that_is_left(tmp_path):
+    program = (
+        "import random, sys; from pathlib import Path; from tests.kill.campaign import killed, warm; warm(); "
+        "print(killed(Path(sys.argv[1]), 'regimes', ['cutting back'] * 2, random.Random(1)))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "regimes")]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "'cutting back': 2" in found.stdout
+
+
+def test_what_is_killed_while_it_watches_has_drifts(tmp_path):
+    file = write_drifting(tmp_path / "drifting")
+    summary = load(str(file), []).pipeline(world=World()).run()
+    assert min(summary.progress.drifts[name] for name in ("regime", "again")) >= 2
 
 
 @pytest.fixture(scope="module")

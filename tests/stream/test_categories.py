@@ -1,96 +1,34 @@
 """Text among the features: where names come from, what becomes of unknown ones, and that they stay over restarts."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
-from rich.console import Console
 
-from streamem.cli.portrait import portrait
-from streamem.connect import FilesSink, FilesSource
-from streamem.em import HMM, Bernoulli, Categorical, Gaussian, Mixture, Observations, OnlineEM, Part, Poisson, Product
+from streamem.em import HMM, Bernoulli, Categorical, Mixture, Observations, OnlineEM, Part, Poisson, Product
 from streamem.em.families import categorical
-from streamem.errors import ConfigError, ModelError, SnapshotError
-from streamem.stream import protocol
+from streamem.errors import ConfigError, ModelError
 from streamem.stream.batch import ROW
-from streamem.stream.operators import Learn, Score
-from streamem.stream.outputs import Output
-from streamem.stream.pipeline import Checkpoints, Pipeline
-from streamem.stream.protocol import Columns, Cuts
-from streamem.stream.rejections import Errors
-from streamem.stream.snapshots import read_snapshot, snapshot_frame
-from tests.stream.fakes import batch_of
-
-COUNT = 600
-RNG = np.random.default_rng(7)
-LABEL = np.arange(COUNT) // 30 % 2
-"""Two regimes of 30 rows each, in turn."""
-
-
-def drawn(names, shares):
-    return [str(RNG.choice(names, p=shares[label])) for label in LABEL]
-
-
-FRAME = pl.DataFrame(
-    {
-        "device": RNG.choice(["a", "b"], size=COUNT),
-        "x": RNG.normal(LABEL * 5.0, 1.0),
-        "colour": drawn(["red", "green", "blue"], [[0.8, 0.1, 0.1], [0.05, 0.15, 0.8]]),
-        "valve": drawn(["open", "shut"], [[0.9, 0.1], [0.2, 0.8]]),
-        "alarm": RNG.random(COUNT) < np.where(LABEL, 0.8, 0.1),
-    }
+from streamem.stream.protocol import Columns
+from tests.stream.colours import (
+    COLOUR,
+    COUNT,
+    FRAME,
+    LABEL,
+    LEARN,
+    LEARNED,
+    MIXED,
+    NAMED,
+    batches,
+    first_seen,
+    numbered,
+    opened,
+    through,
+    told,
+    with_cell,
 )
-LEARNED = Mixture(components=2, family=Categorical())
-NAMED = Mixture(components=2, family=Categorical(categories=("blue", "green", "red")))
-MIXED = Product(parts=(Part(Gaussian()), Part(Categorical())))
-LEARN = Learn(name="r", features=["colour", "valve"], model=LEARNED, warmup_records=150)
-COLOUR = replace(LEARN, features=["colour"])
-
-
-def batches(size=100, frame=FRAME):
-    cuts = [batch_of(frame[at : at + size].to_dict()) for at in range(0, frame.height, size)]
-    return [replace(batch, number=number) for number, batch in enumerate(cuts)]
-
-
-def opened(operator, frame=FRAME, columns=None):
-    return operator.open(frame.schema, columns or Columns())
-
-
-def through(step, cuts):
-    return [out for batch in cuts for out in step.process(batch)]
-
-
-def told(out):
-    """Return what an operator added, of all batches."""
-    return pl.concat([batch.frame for batch in out]).drop(ROW, "r.batch")
-
-
-def with_cell(row, value, column="colour", frame=FRAME):
-    place = pl.when(pl.int_range(pl.len()) == row)
-    return frame.with_columns(place.then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
-
-
-def numbered(names, *columns, frame=FRAME):
-    """Return text columns as an oracle has them: the place of each text in `names`."""
-    values = [[np.nan if text is None else float(names.index(text)) for text in frame[column]] for column in columns]
-    return np.array(values).T
-
-
-def first_seen(values):
-    """Return different values in the order in which they come, written out."""
-    names = []
-    for value in values:
-        if value is not None and value not in names:
-            names.append(value)
-    return tuple(names)
-
-
-def snapshot_file(path, step, features):
-    frame = snapshot_frame(step.snapshot, name="p", operator="r", inputs={"features": features}, position={}, time=None)
-    path.write_text(frame.write_ndjson())
-    return str(path)
+from tests.stream.fakes import batch_of
 
 
 def test_names_are_those_of_the_warm_up_row_by_row_and_join_the_model():
@@ -337,145 +275,3 @@ def test_more_texts_than_categories_can_be_meant_are_refused(monkeypatch):
     with pytest.raises(ModelError, match=r"r: feature colour: found 150 different texts; wanted at most 20 categories"):
         through(opened(COLOUR, frame), batches(frame=frame))
     assert categorical.MOST == 10_000
-
-
-def records(path, count=COUNT):
-    lines = FRAME[:count].select("device", "x", "colour").rows(named=True)
-    lines[40]["colour"] = None
-    lines[400]["colour"] = "purple"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def pipeline(folder, **changes):
-    learn = replace(LEARN, features=["x", "colour"], model=HMM(states=2, family=MIXED))
-    settings = {
-        "name": "p",
-        "source": FilesSource(paths=[str(folder / "in.ndjson")]),
-        "cuts": Cuts(50),
-        "columns": Columns(key="device"),
-        "operators": [learn],
-        "outputs": [
-            Output(what="posteriors", sink=FilesSink(path=str(folder / "out/posteriors.ndjson"))),
-            Output(what="snapshots", every_batches=4, sink=FilesSink(path=str(folder / "out/snapshots.ndjson"))),
-        ],
-        "checkpoint": Checkpoints(path=str(folder / "out/state"), every_batches=2),
-        "errors": Errors(policy="dead_letter", sink=FilesSink(path=str(folder / "out/dead.ndjson"))),
-    }
-    return Pipeline(**(settings | changes))
-
-
-def left(folder):
-    """Return every output, but for the folder's own name in it."""
-    outputs = {path.name: path.read_text() for path in sorted((folder / "out").glob("*.ndjson"))}
-    return {name: content.replace(str(folder), "") for name, content in outputs.items()}
-
-
-@pytest.mark.parametrize("together", [1, 100, 16_384])
-def test_a_restart_from_a_checkpoint_leaves_the_same_as_a_run_without_one(tmp_path, monkeypatch, together):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for folder in (whole, parts):
-        folder.mkdir()
-        records(folder / "in.ndjson")
-    pipeline(whole).run()
-    monkeypatch.setattr(protocol, "TOGETHER", together)
-    for limit in (120, 130, 200, None):
-        pipeline(parts).run(limit=limit)
-    expected = left(whole)
-    assert expected["posteriors.ndjson"].count("\n") == COUNT - 1
-    assert "found 'purple'; wanted one of" in expected["dead.ndjson"]
-    found = left(parts)
-    assert found["dead.ndjson"] == expected["dead.ndjson"]
-    assert found.keys() == expected.keys()
-    # the limits cut micro-batches at 120 and 250 records: the names are those of the same 150 records all the same
-    models = [json.loads(one["snapshots.ndjson"].splitlines()[-1])["model"] for one in (found, expected)]
-    assert models[0] == models[1]
-    assert found["posteriors.ndjson"].count("\n") == COUNT - 1
-
-
-def test_a_run_in_parts_at_the_ends_of_micro_batches_has_the_same_bytes(tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for folder in (whole, parts):
-        folder.mkdir()
-        records(folder / "in.ndjson")
-    pipeline(whole).run()
-    for limit in (100, 200, 250, None):
-        pipeline(parts).run(limit=limit)
-    assert left(parts) == left(whole)
-    assert left(whole)["snapshots.ndjson"].count("\n") == 3
-
-
-def test_a_snapshot_file_names_its_categories_for_score_and_start_from(tmp_path):
-    records(tmp_path / "in.ndjson")
-    pipeline(tmp_path).run()
-    file = str(tmp_path / "out/snapshots.ndjson")
-    snapshot, _ = read_snapshot(file)
-    names = snapshot.model.family.parts[1].family.categories
-    assert sorted(names) == ["blue", "green", "red"]
-    score = Score(name="s", snapshot=file)
-    assert score.numbers == {"x"}
-    step = opened(score, columns=Columns(key="device"))
-    [out] = step.process(batches(frame=with_cell(3, "purple"))[0])
-    [fallen] = out.rejected
-    assert fallen.message.startswith(f"s: colour: found 'purple'; wanted one of {', '.join(names)}")
-    one = opened(score).process(batches()[0])[0]
-    values = np.column_stack([FRAME["x"][:100].to_numpy(), numbered(names, "colour", frame=FRAME[:100])])
-    expected = snapshot.posterior(Observations(values))
-    assert np.array_equal(one.frame["s.log_likelihood"].to_numpy(), expected.log_likelihood)
-    model = HMM(states=2, family=MIXED)
-    going_on = opened(replace(LEARN, features=["x", "colour"], model=model, start_from=file))
-    [out] = going_on.process(batches(frame=with_cell(3, "purple"))[0])
-    assert len(out.rejected) == 1
-    assert going_on.snapshot.model == snapshot.model
-    assert going_on.snapshot.records_seen == snapshot.records_seen + 99
-
-
-def test_a_snapshot_of_other_names_or_none_is_refused(tmp_path):
-    step = opened(COLOUR)
-    through(step, batches())
-    file = snapshot_file(tmp_path / "s.json", step, ["colour"])
-    assert opened(replace(COLOUR, start_from=file)).snapshot.model == step.snapshot.model
-    with pytest.raises(SnapshotError, match=r"found a snapshot of Mixture\(.*categories=\('red'"):
-        opened(replace(COLOUR, model=NAMED, start_from=file))
-    with pytest.raises(SnapshotError, match="other=True"):
-        opened(replace(COLOUR, model=replace(LEARNED, family=Categorical(other=True)), start_from=file))
-    with pytest.raises(SnapshotError, match="gaussian"):
-        opened(replace(COLOUR, model=Mixture(), features=["x"], start_from=snapshot_file(tmp_path / "t", step, ["x"])))
-    numbers = FRAME.with_columns(colour=pl.Series(LABEL + 1))
-    by_number = opened(COLOUR, numbers)
-    through(by_number, batches(frame=numbers))
-    file = snapshot_file(tmp_path / "n.json", by_number, ["colour"])
-    for operator in (replace(COLOUR, start_from=file), Score(name="s", snapshot=file)):
-        with pytest.raises(SnapshotError, match=r"found a snapshot that knows categories by number only, and 'colour'"):
-            opened(operator)
-
-
-def test_show_prints_the_likeliest_category_with_its_probability():
-    learn = replace(LEARN, features=["x", "colour"], model=Mixture(components=2, family=MIXED))
-    step = opened(learn)
-    through(step, batches())
-    names, part = step.snapshot.model.family.parts[1].family.categories, step.snapshot.averaged.components.parts[1]
-    for width in (200, 72):
-        console = Console(width=width, highlight=False)
-        with console.capture() as captured:
-            console.print(
-                portrait(
-                    step.snapshot, {"features": ["temperature_of_the_bearing", "colour_of_the_lamp_beside_it"]}, console
-                )
-            )
-        for component in part.probability[:, 0]:
-            assert f"{names[component.argmax()]} {100 * component.max():.1f} %" in captured.get()
-        assert ("feature" in captured.get()) == (width == 72)
-
-
-def test_show_numbers_categories_without_names_and_calls_the_last_one_other():
-    frame = FRAME.with_columns(colour=pl.Series(LABEL + 1))
-    for family, words in (
-        (Categorical(), ("category 1 ", "category 2 ")),
-        (Categorical(categories=("none", "one"), other=True), ("one ", "other ")),
-    ):
-        step = opened(replace(COLOUR, model=Mixture(components=2, family=family)), frame)
-        through(step, batches(frame=frame))
-        console = Console(width=200, highlight=False)
-        with console.capture() as captured:
-            console.print(portrait(step.snapshot, {}, console))
-        assert all(word in captured.get() for word in words)

@@ -30,6 +30,11 @@ class FilesSink:
         ``ndjson``, ``csv`` or ``parquet``; by default told from the suffix. Of standard output ``ndjson``.
     part_records : int
         A Parquet part is closed at the first checkpoint that finds so many records in it.
+
+    Examples
+    --------
+    >>> FilesSink(path="out/posteriors.csv").kind, FilesSink(path="-").kind
+    ('csv', 'ndjson')
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

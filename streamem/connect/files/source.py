@@ -51,6 +51,13 @@ class FilesSource:
         Between the fields of CSV; a tab for ``.tsv``.
     null_values : sequence of str
         What else is a missing value in CSV, such as NA.
+
+    Examples
+    --------
+    >>> FilesSource(paths=["trips/*.csv.gz", "today.ndjson"], order="modified").resumable
+    True
+    >>> FilesSource(paths=["-"], format="csv").resumable
+    False
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -34,6 +34,11 @@ class TopicCheckpoints:
         After every so many batches; besides when the input ends or is idle, and when the run is asked to stop.
     cluster : Cluster
         Where the topic is; by default where the pipeline's topics are.
+
+    Examples
+    --------
+    >>> TopicCheckpoints(topic="states", every_batches=100).place
+    'states'
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

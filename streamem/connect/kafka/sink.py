@@ -60,6 +60,13 @@ class KafkaSink:
         Where the schema of ``avro`` is registered, as ``TOPIC-value``; each message then begins with its number.
     key : str, optional
         Another column for the key than the pipeline's.
+
+    Examples
+    --------
+    >>> sink = KafkaSink(bootstrap_servers="localhost:9092", topic="posteriors", options={"compression.type": "lz4"})
+    >>> sink.check()
+    >>> sink.place
+    'posteriors'
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -64,6 +64,12 @@ class KafkaSource(Format):
     metadata : sequence of str
         Columns to add of a message's ``key``, ``headers``, ``timestamp``, ``topic``, ``partition`` and ``offset``;
         named ``kafka.key`` and so on.
+
+    Examples
+    --------
+    >>> source = KafkaSource(bootstrap_servers="localhost:9092", topics=["trips"], group_id="learner", stop="latest")
+    >>> source.start, source.resumable
+    ('earliest', True)
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -89,6 +89,10 @@ class Independent(Declaration):
         """Return the exposure of every row, shape (N,)."""
         return np.ones(len(observations)) if observations.exposure is None else observations.exposure
 
+    def exposure_alone(self, values: Array) -> float:  # noqa: ARG002
+        """Return the exposure of one row, shape (D,), of which none is told."""
+        return 1.0
+
     def span(self, observations: Observations) -> Span:
         """Return how much data rows are: their weight, and the mean of their exposures."""
         return Span(observations.span().weight, observations.mean(self.exposure(observations)) or 1.0)

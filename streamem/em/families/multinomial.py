@@ -36,6 +36,10 @@ class Multinomial(Independent):
         """Return the sum of the counts of every row, shape (N,)."""
         return np.asarray(observations.values.sum(axis=1))
 
+    def exposure_alone(self, values: Array) -> float:
+        """Return the sum of the counts of one row, shape (D,)."""
+        return float(sum(values.tolist()))
+
     def natural(self, mean: Array) -> Array:
         """Return log μ."""
         return np.log(mean)

@@ -86,6 +86,13 @@ class Part(Declaration):
     ------
     ConfigError
         No family, or no columns.
+
+    Examples
+    --------
+    >>> from streamem.em import Gaussian, Poisson, Product
+    >>> both = Product(parts=(Part(Gaussian(), columns=2), Part(Poisson())))
+    >>> sum(part.columns for part in both.parts)
+    3
     """
 
     family: Family
@@ -115,7 +122,7 @@ class Product(Declaration):
 
     Examples
     --------
-    >>> from streamem.em.families import Gaussian, Poisson
+    >>> from streamem.em import Gaussian, Part, Poisson
     >>> family = Product(parts=(Part(Gaussian(), columns=2), Part(Poisson())))
     >>> family.free_parameters(components=2, columns=3)
     12

@@ -94,7 +94,7 @@ def sandwich(X, P, half, out):  # type: ignore[no-untyped-def]
 @compiled
 def filtered(  # type: ignore[no-untyped-def]
     values, which, bounds, known, carried_mean, carried_covariance, A, Q, C, R, m1, V1, before_first, gate,
-    mean, covariance, innovation, log_likelihood, used, gain, precision, scaled,
+    mean, covariance, innovation, log_likelihood, distance, used, gain, precision, scaled,
 ):  # fmt: skip
     """Filter every segment.
 
@@ -115,8 +115,9 @@ def filtered(  # type: ignore[no-untyped-def]
     before_first : bool
     gate : ndarray, shape (m + 1,)
         The squared Mahalanobis distance beyond which a row with so many values is not used; the first never is.
-    mean, covariance, innovation, log_likelihood : ndarray, shapes (N, n), (N, n, n), (N, m) and (N,)
-        Written: of the state given the rows up to this one; of each row given those before it.
+    mean, covariance, innovation, log_likelihood, distance : ndarray, shapes (N, n), (N, n, n), (N, m), (N,) and (N,)
+        Written: of the state given the rows up to this one; of each row given those before it, the last one squared
+        and in standard deviations (Mahalanobis).
     used : ndarray of int8, shape (N,)
         Written: 3 all values, with the covariances and the gain of the row before; 2 all, 1 some, 0 none; -1 beyond the
         gate.
@@ -199,11 +200,12 @@ def filtered(  # type: ignore[no-untyped-def]
             for a in range(k):
                 solved[a] = error[a]
             solve(L, solved, k)
-            distance = 0.0
+            apart = 0.0
             for a in range(k):
-                distance += error[a] * solved[a]
-            log_likelihood[t] = -0.5 * (distance + log_det + k * LOG_2_PI)
-            beyond = k > 0 and distance > gate[k] and not (begins and t == start)
+                apart += error[a] * solved[a]
+            distance[t] = apart
+            log_likelihood[t] = -0.5 * (apart + log_det + k * LOG_2_PI)
+            beyond = k > 0 and apart > gate[k] and not (begins and t == start)
             used[t] = -1 if beyond else (3 if again else (2 if k == m else (1 if k > 0 else 0)))
             if beyond or k == 0:
                 for i in range(n):

@@ -1,10 +1,10 @@
-"""One row under Gaussian components: log-likelihood and shares in one call, without the blocks that many rows need."""
+"""One row under all components: log-likelihood and shares in one call, without the blocks that many rows need."""
 
 import numpy as np
 
 from streamem.em.kernels import compiled
 
-__all__ = ["diagonal_row", "full_row"]
+__all__ = ["diagonal_row", "full_row", "natural_row"]
 
 LOG_TWO_PI = 1.8378770664093453
 
@@ -46,6 +46,31 @@ def diagonal_row(values, mean, variance, weights, share):  # type: ignore[no-unt
             apart = values[j] - mean[k, j]
             if apart == apart:
                 total -= 0.5 * (apart * apart / variance[k, j] + np.log(variance[k, j]) + LOG_TWO_PI)
+        share[k] = total
+    return shared(share)
+
+
+@compiled
+def natural_row(values, exposure, natural, partition, base, weights, share):  # type: ignore[no-untyped-def]
+    """Return the same for independent columns in their natural form; a missing value is left out.
+
+    Parameters
+    ----------
+    values : ndarray, shape (D,)
+    exposure : float
+    natural, partition : ndarray, shape (K, D)
+        θ and A(θ), for an exposure of 1.
+    base : ndarray, shape (D,)
+        log h of every value.
+    weights, share : ndarray, shape (K,)
+        As in `full_row`.
+    """
+    components, columns = natural.shape
+    for k in range(components):
+        total = np.log(weights[k])
+        for j in range(columns):
+            if values[j] == values[j]:
+                total += values[j] * natural[k, j] - exposure * partition[k, j] + base[j]
         share[k] = total
     return shared(share)
 

@@ -44,6 +44,8 @@ class Lag:
 
     Examples
     --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import Columns
     >>> lag = Lag(name="before", columns=["x"], lags=[2], differences=True)
     >>> lag.open(pl.Schema({"x": pl.Float64}), Columns()).schema.names()
     ['x', 'x.lag2', 'x.diff1']

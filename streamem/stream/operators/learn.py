@@ -96,6 +96,15 @@ class Learn:
         Keys whose sequences are kept; above it those not seen for longest leave. One that comes again begins anew.
     idle_ttl_ms : int or None
         A key leaves when the newest event time is so much later than its own last one.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.em import Mixture
+    >>> from streamem.stream.protocol import Columns
+    >>> learn = Learn(name="cluster", features=["x"], model=Mixture(components=2))
+    >>> learn.open(pl.Schema({"x": pl.Float64}), Columns()).schema.names()[:4]
+    ['x', 'cluster.batch', 'cluster.component', 'cluster.probabilities']
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -44,6 +44,15 @@ class Order:
     max_keys : int or None
         Keys whose newest time is kept; above it those not seen for longest leave at the end of a micro-batch. One that
         comes again begins anew.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import Columns
+    >>> order = Order(policy="reorder", reorder_ms=5000)
+    >>> step = order.open(pl.Schema({"device": pl.String, "time": pl.Float64}), Columns(key="device", time="time"))
+    >>> step.schema.names()
+    ['device', 'time']
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -43,6 +43,8 @@ class River:
 
     Examples
     --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import Columns
     >>> river = River(name="scaled", transformer="StandardScaler", features=["speed"])
     >>> river.open(pl.Schema({"speed": pl.Float64}), Columns()).schema.names()
     ['speed', 'speed.scaled']

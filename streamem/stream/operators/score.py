@@ -48,6 +48,21 @@ class Score:
         Records before it that a record's anomaly is ranked among.
     max_keys, idle_ttl_ms : int or None
         When keys leave, as for `learn`.
+
+    Examples
+    --------
+    >>> import json, tempfile
+    >>> import polars as pl
+    >>> from streamem.em import Mixture, Observations, OnlineEM
+    >>> from streamem.stream.protocol import Columns
+    >>> learner = OnlineEM(Mixture(components=1), warmup_records=2)
+    >>> _ = learner.update(Observations([[0.0], [1.0]]))
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+    ...     json.dump(learner.snapshot.to_json(), file)
+    ...     file.flush()
+    ...     step = Score(name="model", snapshot=file.name, features=["x"]).open(pl.Schema({"x": pl.Float64}), Columns())
+    >>> step.schema.names()[:2]
+    ['x', 'model.batch']
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -26,6 +26,14 @@ class Transform:
         Unique in the pipeline; it appears in messages and in the counts of bad records.
     columns : mapping of str to str
         New column: expression. A column may use those before it, and may replace one that was there.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import Columns
+    >>> transform = Transform(columns={"kmh": "3.6 * speed"})
+    >>> transform.open(pl.Schema({"speed": pl.Float64}), Columns()).schema.names()
+    ['speed', 'kmh']
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}

@@ -25,6 +25,14 @@ class Where:
         Unique in the pipeline; it appears in messages and in the counts of bad records.
     condition : str
         Expression over the columns of one record. False and null both drop it.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from streamem.stream.protocol import Columns
+    >>> where = Where(condition="speed > 0")
+    >>> where.open(pl.Schema({"speed": pl.Float64}), Columns()).schema.names()
+    ['speed']
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
