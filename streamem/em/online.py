@@ -235,19 +235,23 @@ class OnlineEM(Declaration):
         Raises
         ------
         ModelError
-            Rows are still held: there were fewer than the warm-up needs.
+            Rows are still held: there were fewer than the warm-up needs. It says whether a start can be made of these.
         """
-        if self.held:
-            found = sum(len(batch) for batch in self.held)
-            wanted = self.warmup(self.held[0].values.shape[1])
-            raise ModelError(
-                tell(
-                    "the warm-up",
-                    found=f"{found} records",
-                    wanted=f"warmup_records: {wanted} to start from",
-                    do=f"set warmup_records to {found} or less, or give more records",
-                )
-            )
+        if not self.held:
+            return
+        rows = self.joined(self.held)
+        found, wanted = f"{len(rows)} records", f"warmup_records: {self.warmup(rows.values.shape[1])} to start from"
+        try:  # what is advised must work, and no count of rows alone says so
+            self.model.start(rows, self.rng(0))
+        except ModelError as error:
+            few = tell("the warm-up", found=found, wanted=wanted, do="give more records")
+            raise ModelError(f"{few} With warmup_records: {len(rows)} the error is: {error}") from error
+        do = f"set warmup_records to {len(rows)}, or give more records"
+        raise ModelError(tell("the warm-up", found=found, wanted=wanted, do=do))
+
+    def joined(self, held: list[Observations]) -> Observations:
+        """Return the held batches as one; sequences that end with their batch stay apart."""
+        return Observations.concatenate(apart(held) if self.model.sequential and not self.model.carries else held)
 
     def warmup(self, columns: int) -> int:
         """Return how many rows the start is made from."""
@@ -263,7 +267,7 @@ class OnlineEM(Declaration):
         whole = self.model.sequential and not self.model.carries  # such sequences must not be cut
         rest = observations[len(observations) if whole else len(observations) + missing :]
         held[-1] = observations[: len(observations) - len(rest)]
-        rows = Observations.concatenate(apart(held) if whole else held)
+        rows = self.joined(held)
         parameters = self.model.start(rows, self.rng(0))
         carry = Carry()
         told = [carry.follow(self.model, parameters, batch).of_warmup() for batch in held]

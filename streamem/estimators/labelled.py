@@ -30,7 +30,8 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
     average of the parameters, which is less noisy than the current ones that learning goes on from.
 
     As river's `evaluate` takes `score_one` of whatever is an anomaly detector, metrics of labels, such as AdjustedRand,
-    are to be updated with `predict_one` in a loop of one's own; Silhouette is evaluated by `predict_one` and `centers`.
+    are to be updated with `predict_one` in a loop of one's own, as in the examples of `GaussianMixture`. Silhouette and
+    river's other metrics without true labels are evaluated by `predict_one` and `centers`.
     """
 
     kind: ClassVar[type[Any]]

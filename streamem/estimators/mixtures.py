@@ -64,6 +64,18 @@ class GaussianMixture(Labelled):
     True
     >>> model.score_one({"x": 0.0, "y": 15.0}) > 0.99
     True
+
+    River's `evaluate` asks an anomaly detector for scores, and this is one; metrics of labels take a loop:
+
+    >>> from river import metrics
+    >>> model, metric = GaussianMixture(n_components=2, warmup_records=100), metrics.AdjustedRand()
+    >>> for _ in range(1000):
+    ...     label = rng.randrange(2)
+    ...     x = {"x": rng.gauss(8 * label, 1)}
+    ...     metric.update(label, model.predict_one(x))
+    ...     model.learn_one(x)
+    >>> metric.get() > 0.7  # until the start, 100 records, all labels are 0
+    True
     """
 
     kind = MixtureModel

@@ -342,7 +342,7 @@ class LearnStep:
         try:
             self._learner.finish()
         except ModelError as error:
-            raise ModelError(f"{self._learn.name}: {error}") from error
+            raise ModelError(f"{self._learn.name}: {self._named(error)}") from error
         return []
 
     def state(self) -> State:
