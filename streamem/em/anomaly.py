@@ -68,8 +68,8 @@ class AnomalyRank:
     def see(self, log_likelihood: Array, missing: Flags) -> None:
         """Let records join the windows without ranking them; shapes as in `rank`."""
         for pattern, rows in self.patterns(missing):
-            window = self.windows.pop(pattern, np.empty(0))
-            self.keep(pattern, np.concatenate([window, log_likelihood[rows]])[-self.window :])
+            window, new = self.windows.pop(pattern, np.empty(0)), log_likelihood[rows][-self.window :]
+            self.keep(pattern, np.concatenate([window[max(0, len(window) + len(new) - self.window) :], new]))
 
     @staticmethod
     def patterns(missing: Flags) -> Iterator[tuple[bytes, Any]]:

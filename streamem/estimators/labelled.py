@@ -172,8 +172,8 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
         found = self._reading(snapshot, x, values)
         if found is None:
             return UNKNOWN
-        windows = self._ranked()
-        if pattern not in windows:
+        windows = self._windows
+        if windows is None or pattern not in windows:
             windows = self._expect(pattern, np.isnan(values))
         return strangeness(windows, pattern, found[0])
 
@@ -182,11 +182,10 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
 
         They are kept until something is learned, or records lack ever something else.
         """
-        windows = self._ranked()
-        if len(windows) >= 2 * PATTERNS:
+        if self._windows is not None and len(self._windows) >= 2 * PATTERNS:
             self._windows = None
-            windows = self._ranked()
-        if not missing.all():
+        windows = self._ranked()
+        if pattern not in windows and not missing.all():
             begun = self._learner.begun()
             model: Any = begun.model
             drawn = self._drawn(DRAWN, np.random.default_rng(self.seed), 1.0)

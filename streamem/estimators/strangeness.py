@@ -60,8 +60,10 @@ def strangeness(windows: Mapping[bytes, list[float]], pattern: bytes, log_likeli
     below = window[0] - log_likelihood
     if below > 0.0:
         return (count + below / (1.0 + below)) / (count + 1.0)
-    equal = bisect_left(window, log_likelihood - CLOSE), bisect_right(window, log_likelihood + CLOSE)
-    likelier = count - 0.5 * (equal[0] + equal[1])
+    low = high = bisect_left(window, log_likelihood - CLOSE)
+    if low < count and window[low] <= log_likelihood + CLOSE:
+        high = bisect_right(window, log_likelihood + CLOSE)
+    likelier = count - 0.5 * (low + high)
     return likelier / (count + 1.0)
 
 
