@@ -12,6 +12,9 @@ __all__ = ["candidates"]
 
 TINY = np.finfo(float).tiny
 
+ROUNDED = 9
+"""Decimals in which rows differ that are not the same: their columns have unit variance."""
+
 LASTING = 20.0
 """States that are to last stay this many times as often as they were seen to go on."""
 
@@ -39,10 +42,12 @@ def candidates(
     """
     each, segments = coordinates(mixture.family, observations), observations.segments()
     around = moving_average(each, segments)
+    # in sequences no longer than the average is wide all neighbours are the same
+    apart = len(np.unique(around.round(ROUNDED), axis=0)) >= mixture.components
     found = []
     for draw in range(STAGES[0][0] if mixture.components > 1 else 1):
         # states that last show in what is common to neighbours, states that change in each row
-        lasting = draw % 2 == 1
+        lasting = apart and draw % 2 == 1
         rows, rounds = around if lasting else each, ROUNDS[draw // 2 % 2]
         clusters = mixture.clustered(observations, rows, broad, rng, rounds=rounds)
         share = segments.sorted(mixture.posterior(clusters, observations)[0].probabilities)

@@ -427,3 +427,12 @@ def test_a_learner_of_an_endless_stream_goes_on_along_every_key():
         np.testing.assert_allclose(found, expected.probabilities, atol=1e-9)
     assert learner.posterior(Observations(values[:1])).log_likelihood.shape == (1,)
     assert learner.carry.take(np.array([0, 7]))["known"].tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_sequences_no_longer_than_what_a_start_averages_over_start_a_chain(count):
+    rows = Observations(
+        np.tile([[0.0], [1.0], [0.0], [9.0], [8.0], [9.0]], (count, 1)), sequence=np.arange(count).repeat(6)
+    )
+    found = HMM(states=2).start(rows, np.random.default_rng(0))
+    assert sorted(found.states.mean[:, 0].round(2)) == [0.33, 8.67]
