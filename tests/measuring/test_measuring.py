@@ -34,7 +34,7 @@ def test_one_online_pass_is_as_good_as_batch_em(monkeypatch):
 
 def test_anomalies_are_found_beside_detectors_of_river():
     figures = list(anomaly.figures(1))
-    assert len(figures) == 15
+    assert len(figures) == 18
     assert [str(figure) for figure in figures if not figure.holds] == []
     lost = [figure for figure in figures if figure.ours < figure.published]
     assert all(figure.note.startswith("loses: ") for figure in lost)
