@@ -30,8 +30,11 @@ TRANSACTION_SECONDS = 60.0
 ANSWER_SECONDS = 2.0
 """After so long the brokers are asked anew."""
 
+OFFSETS_SECONDS = 8.0
+"""After so long without an answer to offsets the transaction is given up, and its producer with it."""
+
 STUCK_SECONDS = 10.0
-"""After so long a call that was to end after `ANSWER_SECONDS` is given up, and its producer with it."""
+"""After so long a call that was to have ended is given up, and its producer with it."""
 
 RECONNECT_MS = 500
 """Between two attempts to connect, at most."""
@@ -254,29 +257,46 @@ def _patiently(call: Callable[[float], Any]) -> None:
     """Call until it is answered, at most for `TRANSACTION_SECONDS`.
 
     librdkafka may wait in vain, for as long as it is let, for the answer of a broker that has gone; asked anew it goes
-    on where it was. Of a transaction that fails while the call is under way it tells its state alone, and the cause
-    (a message that is refused) when asked anew.
+    on where it was.
 
     Raises
     ------
     TimeoutError
         The call did not come back.
     """
-    until, anew = time.monotonic() + TRANSACTION_SECONDS, {KafkaError._TIMED_OUT, KafkaError._STATE}
+    until = time.monotonic() + TRANSACTION_SECONDS
     while True:
         try:
-            _in_time(call)
+            _in_time(call, ANSWER_SECONDS)
             return
         except KafkaException as error:
-            code = error.args[0].code()
-            if code not in anew or time.monotonic() > until:
+            if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() > until:
                 raise
-            if code == KafkaError._STATE:
-                anew.discard(code)
 
 
-def _in_time(call: Callable[[float], Any]) -> None:
-    """Call in a thread of its own, which is left to itself where it does not come back.
+def _once(call: Callable[[float], Any]) -> None:
+    """Call `send_offsets_to_transaction`, which is never asked anew for an answer.
+
+    That of an earlier call could be taken for it, and a transaction would be committed without its offsets.
+
+    Raises
+    ------
+    TimeoutError
+        It was not answered, or did not come back.
+    """
+    try:
+        _in_time(call, OFFSETS_SECONDS)
+    except KafkaException as error:
+        code = error.args[0].code()
+        if code == KafkaError._TIMED_OUT:
+            raise TimeoutError(error.args[0].str()) from error
+        if code == KafkaError._STATE:  # all that is told of a transaction that fails meanwhile; asked anew, why it does
+            _in_time(call, ANSWER_SECONDS)
+        raise
+
+
+def _in_time(call: Callable[[float], Any], seconds: float) -> None:
+    """Give a call so many seconds, in a thread of its own, which is left to itself where it does not come back.
 
     `send_offsets_to_transaction` may wait for ever for a coordinator that has gone, whatever time it is given
     (librdkafka's issues 5456 and 5511).
@@ -290,7 +310,7 @@ def _in_time(call: Callable[[float], Any]) -> None:
 
     def run() -> None:
         try:
-            call(ANSWER_SECONDS)
+            call(seconds)
         except BaseException as error:
             done.set_exception(error)
         else:
@@ -382,19 +402,20 @@ class _Producer:
                 self._groups[group] = KafkaConsumer({**plain, "group.id": group}, logger=SILENT)
             metadata = self._groups[group].consumer_group_metadata()
             offsets = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
-            self._ask(lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds))
+            self._ask(_once, lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds))
 
     def commit(self) -> None:
         with self._told():
-            self._ask(self._producer.commit_transaction)
+            self._ask(_patiently, self._producer.commit_transaction)
 
-    def _ask(self, call: Callable[[float], Any]) -> None:
+    def _ask(self, how: Callable[[Callable[[float], Any]], None], call: Callable[[float], Any]) -> None:
         """Ask the brokers; a producer that gets stuck is left behind, and the next one ends its transaction."""
         try:
-            _patiently(call)
+            how(call)
         except TimeoutError as error:
             self._stuck = True
-            raise self._told.failure(KafkaError(KafkaError._TIMED_OUT, "librdkafka does not come back")) from error
+            found = str(error) or "librdkafka does not come back"
+            raise self._told.failure(KafkaError(KafkaError._TIMED_OUT, found)) from error
 
     def abort(self) -> None:
         if self._stuck:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamem.connect.kafka import Workers, confluent
@@ -95,11 +95,22 @@ def test_a_transaction_that_took_too_long_is_done_again(broker, topic, place, mo
     assert "Going on from the last checkpoint" in caplog.text
 
 
-class Stuck:
-    """A client's producer whose second `send_offsets_to_transaction` never comes back, as librdkafka's may."""
+def hang():
+    threading.Event().wait()
 
-    def __init__(self, producer):
-        self.producer, self.asked = producer, 0
+
+def time_out():
+    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer"))
+
+
+class Stuck:
+    """A client's producer that does not answer its second `send_offsets_to_transaction`, as librdkafka's may.
+
+    To the third it gives the answer to the second, and does nothing more.
+    """
+
+    def __init__(self, producer, instead):
+        self.producer, self.instead, self.asked = producer, instead, 0
 
     def __getattr__(self, name):
         return getattr(self.producer, name)
@@ -110,11 +121,13 @@ class Stuck:
     def send_offsets_to_transaction(self, *arguments):
         self.asked += 1
         if self.asked == 2:
-            threading.Event().wait()
-        self.producer.send_offsets_to_transaction(*arguments)
+            self.instead()
+        if self.asked != 3:
+            self.producer.send_offsets_to_transaction(*arguments)
 
 
-def test_a_producer_that_librdkafka_does_not_let_go_is_left_behind(broker, topic, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize(("instead", "found"), [(hang, "librdkafka does not come back"), (time_out, "no answer")])
+def test_a_producer_that_does_not_answer_is_left_behind(broker, topic, tmp_path, monkeypatch, caplog, instead, found):
     place = Place(broker.bootstrap, "confluent-kafka", tmp_path)
     entry, out = topic(), topic()
     fill(broker, entry, 500)
@@ -123,7 +136,7 @@ def test_a_producer_that_librdkafka_does_not_let_go_is_left_behind(broker, topic
     def producer(*arguments):
         made.append(make(*arguments))
         if len(made) == 1:
-            made[0]._producer = Stuck(made[0]._producer)
+            made[0]._producer = Stuck(made[0]._producer, instead)
         return made[-1]
 
     monkeypatch.setattr(confluent.Confluent, "producer", producer)
@@ -131,7 +144,7 @@ def test_a_producer_that_librdkafka_does_not_let_go_is_left_behind(broker, topic
     assert place.pipeline(place.source(entry), place.sink(out)).run().ended == "input"
     assert len(made) == 2
     assert numbers(broker, out) == list(range(500))
-    assert "librdkafka does not come back" in caplog.text
+    assert found in caplog.text
     assert "Going on from the last checkpoint" in caplog.text
 
 
