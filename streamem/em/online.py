@@ -225,7 +225,12 @@ class OnlineEM(Declaration):
         """Return what was learned. Raises ModelError where there is nothing yet."""
         if self.snapshot is None:
             raise ModelError(
-                tell("posterior", found="no parameters yet", wanted="a start", do="update first, or give a start")
+                tell(
+                    "posterior",
+                    found="no parameters yet",
+                    wanted="a start",
+                    do="learn from more records first, or give a start",
+                )
             )
         return self.snapshot
 

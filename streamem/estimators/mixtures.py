@@ -16,6 +16,10 @@ __all__ = ["CompoundDirichlet", "GaussianMixture", "Mixture", "PoissonMixture"]
 class GaussianMixture(Labelled):
     """Clusters of real numbers: a mixture of normal distributions.
 
+    What it predicts and tells is of the running average of the parameters: less noisy than the current ones, which
+    learning goes on from, and some way behind them where the stream changes. These are ``snapshot.parameters``. Fitted
+    attributes have scikit-learn's names: ``weights_``, ``means_`` and ``covariances_``.
+
     Parameters
     ----------
     n_components : int
@@ -261,7 +265,7 @@ class Mixture(Labelled):
         How many clusters.
     family : str or Family
         The name of one of `streamem.em.FAMILIES`, or one made with settings of its own. A product of several families
-        needs `features`, in the order of its parts.
+        needs `features`, in the order of its parts. Categories come as their numbers; text is for pipelines.
     prior_records, schedule, warmup_records, batch_size, features, key, max_keys, anomaly_window_records, seed
         As in `GaussianMixture`.
 

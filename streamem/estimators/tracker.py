@@ -200,14 +200,14 @@ class KalmanTracker(Motion, Forecaster):
         horizon : int
             Steps ahead. Without times of their own they are as far apart as records were lately.
         xs : iterable of mappings, optional
-            Key and time of each, where they have names.
+            Key and time of each, where they have names: the same key in all of them.
 
         Raises
         ------
         ConfigError
             The horizon is no whole number of at least 0.
         DataError
-            The key is missing, a time goes back, or there are fewer `xs` than steps.
+            The key is missing or not the same in all, a time goes back, or there are fewer `xs` than steps.
         ModelError
             A time is too far ahead to tell.
 
@@ -239,8 +239,13 @@ class KalmanTracker(Motion, Forecaster):
         if len(told) < horizon:
             found = f"{horizon} steps and {len(told)} records"
             raise DataError(tell("forecast", found=found, wanted="a record for each step", do="give as many records"))
+        told = [{} if x is None else x for x in told]  # as river's evaluation has it for a series without features
         for x in told:
             check_mapping(x)
+        keys = {} if self.key is None else dict.fromkeys(self._key_of(x) for x in told[:horizon])
+        if len(keys) > 1:
+            found, do = f"the keys {', '.join(map(repr, keys))}", "forecast each of them alone"
+            raise DataError(tell("forecast", found=found[:120], wanted="one key in all records", do=do))
         return told
 
     def _ahead(self, key: Any, steps: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[float]:

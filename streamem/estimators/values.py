@@ -167,7 +167,7 @@ def seconds(name: Any, value: Any, row: int | None = None) -> float:
 
 
 def checked_key(name: Any, key: Any, row: int | None = None) -> Any:
-    """Return the key of a record, or of a row of a frame.
+    """Return the key of a record, or of a row of a frame; a number as one of Python.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def checked_key(name: Any, key: Any, row: int | None = None) -> Any:
     if absent(key):
         do = "give the record a key" if row is None else "give every row a key"
         raise DataError(tell(place, found=repr(key)[:60], wanted="a key", do=do))
-    return key
+    return key.item() if isinstance(key, np.number) else key  # JSON takes no numbers of NumPy
 
 
 def at_row(row: int | None) -> str:

@@ -1,5 +1,6 @@
 """Trackers record by record: the same numbers as in batches, whatever was asked in between."""
 
+import json
 import pickle
 import random
 import sys
@@ -9,11 +10,13 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from river import evaluate
+from river.metrics import MAE
 from scipy.stats import chi2
 
 from streamem.em import Observations
 from streamem.em.dynamics import over_columns
-from streamem.errors import ModelError
+from streamem.errors import DataError, ModelError
 from streamem.estimators import KalmanTracker
 from streamem.estimators.following import FEW
 from streamem.estimators.gathered import Gathered
@@ -300,3 +303,15 @@ def test_a_record_that_is_taken_back_takes_its_time_with_it():
     assert waiting.latest == {"x": 1.0, "y": 2.0}
     waiting.clear()
     assert waiting.latest == {}
+
+
+def test_a_forecast_is_of_one_key_and_takes_records_that_are_none():
+    model = KalmanTracker(key="id", warmup_records=8, batch_size=8)
+    for n in range(20):
+        model.learn_one({"id": np.int64(n % 2), "x": float(n)})
+    assert len(model.forecast(2, [{"id": 0}, {"id": np.int64(0)}])) == 2
+    with pytest.raises(DataError, match="found the keys 0, 1; wanted one key in all records"):
+        model.forecast(2, [{"id": 0}, {"id": 1}])
+    assert KalmanTracker.from_json(json.loads(json.dumps(model.to_json()))).to_json() == model.to_json()
+    found = evaluate.evaluate([(None, 3.0 * n) for n in range(40)], KalmanTracker(warmup_records=8), MAE(), horizon=2)
+    assert found.metrics[0].get() < 40.0
