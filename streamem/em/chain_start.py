@@ -43,7 +43,8 @@ def candidates(
     each, segments = coordinates(mixture.family, observations), observations.segments()
     around = moving_average(each, segments)
     # in sequences no longer than the average is wide all neighbours are the same
-    apart = len(np.unique(around.round(ROUNDED), axis=0)) >= mixture.components
+    counted = slice(None) if observations.weight is None else observations.weight > 0.0
+    apart = len(np.unique(around[counted].round(ROUNDED), axis=0)) >= mixture.components
     found = []
     for draw in range(STAGES[0][0] if mixture.components > 1 else 1):
         # states that last show in what is common to neighbours, states that change in each row

@@ -170,6 +170,7 @@ class Named(base.Estimator):
     def _begun(self, columns: int) -> None:
         """Note that the model has so many columns: the first ones."""
         self._columns = columns
+        self._held_until, self._held_latest = None, {}
         self._named(self._gathered.names, self._gathered)
 
     def _forget_ahead(self) -> None:

@@ -150,7 +150,8 @@ class Written(Following):
         self._rank = AnomalyRank(self.anomaly_window_records)
         for pattern, window in state["ranks"]:
             self._rank.windows[bytes.fromhex(pattern)] = np.array(window, float)
-        gathered = Gathered(names, self.batch_size, 0, list(state["gathered"]["keys"]), state["gathered"]["times"])
+        keys_of, times_of = (list(state["gathered"][name]) for name in ("keys", "times"))
+        gathered = Gathered(names, self.batch_size, 0, keys_of, times_of)
         rows = rows_of(state["gathered"]["rows"], len(names))
         if len(rows) >= self.batch_size:
             raise ValueError(f"{len(rows)} gathered records at a batch_size of {self.batch_size}")

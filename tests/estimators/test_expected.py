@@ -1,11 +1,13 @@
 """Scores of records whose like was hardly learned: what the model expects takes the place of what was seen."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from streamem.em.anomaly import PATTERNS
-from streamem.estimators import GaussianHMM, GaussianMixture
+from streamem.estimators import CompoundDirichlet, GaussianHMM, GaussianMixture, Mixture
 from tests.estimators.streams import LABELLED, records, small
 
 
@@ -64,3 +66,27 @@ def test_records_that_all_lack_something_else_do_not_pile_up():
         left = {name: 0.0 for place, name in enumerate(names) if number >> place & 1}
         assert 0.0 <= model.score_one(left) < 0.9
         assert len(model._windows) <= 2 * PATTERNS
+
+
+def test_of_counts_in_all_the_model_expects_nothing():
+    """A record of fifty words is no single draw."""
+    rng = np.random.default_rng(0)
+    rows = [dict(zip("abc", row, strict=True)) for row in rng.multinomial(50, [0.2, 0.3, 0.5], size=300).tolist()]
+    for model in (CompoundDirichlet(1, warmup_records=60), Mixture(1, "multinomial", warmup_records=60)):
+        for row in rows[:60]:
+            model.learn_one(row)
+        assert model.score_one(rows[60]) == 0.0
+        for row in rows[60:]:
+            model.learn_one(row)
+        model.flush()
+        assert 0.0 < np.median([model.score_one(row) for row in rows]) < 1.0
+
+
+def test_what_an_estimator_was_read_from_stays_as_it_was():
+    model = GaussianHMM(1, key="k", warmup_records=8, batch_size=8)
+    for n in range(12):
+        model.learn_one({"k": "a", "x": float(n)})
+    record = model.to_json()
+    before = json.dumps(record)
+    GaussianHMM.from_json(record).learn_one({"k": "a", "x": 1.0})
+    assert json.dumps(record) == before
