@@ -277,12 +277,8 @@ def _patiently(call: Callable[[float], Any]) -> None:
 def _once(call: Callable[[float], Any]) -> None:
     """Call `send_offsets_to_transaction`, which is never asked anew for an answer.
 
-    That of an earlier call could be taken for it, and a transaction would be committed without its offsets.
-
-    Raises
-    ------
-    TimeoutError
-        It was not answered, or did not come back.
+    That of an earlier call could be taken for it, and a transaction would be committed without its offsets. Raises
+    TimeoutError where it was not answered, or did not come back.
     """
     try:
         _in_time(call, OFFSETS_SECONDS)
