@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streamem.connect.kafka import Workers, confluent
+from streamem.connect.kafka import Workers, answers, confluent
 from streamem.connect.kafka.causes import FencedError
 from streamem.connect.kafka.transaction import KafkaTransaction
 from streamem.errors import ConnectError
@@ -140,7 +140,7 @@ def test_a_producer_that_does_not_answer_is_left_behind(broker, topic, tmp_path,
         return made[-1]
 
     monkeypatch.setattr(confluent.Confluent, "producer", producer)
-    monkeypatch.setattr(confluent, "STUCK_SECONDS", 3.0)
+    monkeypatch.setattr(answers, "STUCK_SECONDS", 3.0)
     assert place.pipeline(place.source(entry), place.sink(out)).run().ended == "input"
     assert len(made) == 2
     assert numbers(broker, out) == list(range(500))
@@ -282,3 +282,20 @@ def test_a_thousand_broken_messages_of_ten_kinds_are_letters_with_all_they_had(b
         reasons[n // 100 % 10, told["operator"], told["message"].partition(";")[0]] += 1
     assert len({kind for kind, _, _ in reasons}) == 10
     assert all("found " in message for _, _, message in reasons)
+
+
+def test_a_producer_is_not_left_while_no_broker_answers(monkeypatch):
+    """Brokers are away for two looks, and back then: the call goes on, and is waited for."""
+    monkeypatch.setattr(answers, "STUCK_SECONDS", 0.2)
+    looks, back = [], threading.Event()
+
+    def away():
+        looks.append(1)
+        if len(looks) == 3:
+            back.set()
+        return len(looks) < 3
+
+    answers.once(lambda _: back.wait(30), away)
+    assert len(looks) == 3
+    with pytest.raises(TimeoutError):
+        answers.once(lambda _: threading.Event().wait(), lambda: False)
