@@ -5,36 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from streamem.em import (
-    FAMILIES,
-    HMM,
-    LDS,
-    MODELS,
-    Gaussian,
-    Kalman,
-    Mixture,
-    Observations,
-    OnlineEM,
-    Part,
-    Poisson,
-    Product,
-)
+from streamem.em import HMM, LDS, MODELS, Mixture, Observations, OnlineEM
 from streamem.errors import ModelError
+from tests.em.models import every_model
 
-PRODUCT = Product(parts=(Part(Gaussian()), Part(Poisson())))
 EVERY = [
-    *(
-        kind(**{size: 3}, family=PRODUCT if name == "product" else FAMILIES[name]())
-        for kind, size in ((Mixture, "components"), (HMM, "states"))
-        for name in FAMILIES
-    ),
-    *(Mixture(components=3, family=Gaussian(covariance=one)) for one in ("tied", "diagonal", "spherical")),
+    *every_model(components=3),
     Mixture(components=3, prior_records=2.0),
     HMM(states=2, sequences="complete"),
-    *(Kalman(dynamics=one) for one in ("constant_position", "constant_velocity", "constant_acceleration")),
-    *(Kalman(dynamics=one) for one in ("local_level", "local_trend")),
-    Kalman(dynamics="seasonal", period=7),
-    *(LDS(state_size=size) for size in (1, 2, 5)),
+    LDS(state_size=5),
 ]
 NUMBERS = (1, 2, 3, 5, 8, 9, 40)
 

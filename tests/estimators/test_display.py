@@ -6,36 +6,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from streamem.em import (
-    FAMILIES,
-    HMM,
-    LDS,
-    MODELS,
-    Gaussian,
-    Kalman,
-    Mixture,
-    Observations,
-    OnlineEM,
-    Part,
-    Poisson,
-    Product,
-)
+from streamem.em import LDS, MODELS, Observations, OnlineEM
 from streamem.estimators.display import html_table
+from tests.em.models import every_model
 
 NAMES = ["a", "b"]
-PRODUCT = Product(parts=(Part(Gaussian()), Part(Poisson())))
-EVERY = [
-    *(
-        kind(**{size: 2}, family=PRODUCT if name == "product" else FAMILIES[name]())
-        for kind, size in ((Mixture, "components"), (HMM, "states"))
-        for name in FAMILIES
-    ),
-    *(Mixture(components=2, family=Gaussian(covariance=one)) for one in ("tied", "diagonal", "spherical")),
-    *(Kalman(dynamics=one) for one in ("constant_position", "constant_velocity", "constant_acceleration")),
-    *(Kalman(dynamics=one) for one in ("local_level", "local_trend")),
-    Kalman(dynamics="seasonal", period=7),
-    *(LDS(state_size=size) for size in (1, 2, 3)),
-]
+EVERY = every_model(components=2)
 
 
 def learned(model):
