@@ -229,8 +229,8 @@ def walked(
         Rows of each; left out for chains that absorb.
     """
     after = np.cumsum(np.column_stack([parameters.transition, parameters.leaving]), axis=1)
-    alive: Labels = np.arange(sequences)
-    state: Labels = drawn(np.cumsum(parameters.initial)[None], rng.random(sequences))
+    alive: Labels = np.arange(sequences) if lengths is None else np.flatnonzero(lengths > 0)
+    state: Labels = drawn(np.cumsum(parameters.initial)[None], rng.random(len(alive)))
     of, found = [alive], [state]
     while alive.size:
         if lengths is not None:

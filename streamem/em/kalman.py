@@ -113,7 +113,7 @@ class Kalman(OneState):
     @property
     def tells(self) -> Mapping[str, Kind]:
         """The columns of its posteriors."""
-        return tells(gated=self.gate_sigma is not None, ahead=self.horizon_seconds > 0.0)
+        return tells(gated=self.gated, ahead=self.horizon_seconds > 0.0)
 
     def free_parameters(self, columns: int) -> int:
         """Return how many numbers are learned from rows of so many columns."""
@@ -211,7 +211,7 @@ class Kalman(OneState):
         if self.horizon_seconds > 0.0:
             A, Q, _ = over_columns(self.moved(np.array([self.horizon_seconds])), parameters.noise)
             ahead = A[0], Q[0]
-        columns = told(passed, gated=self.gate_sigma is not None, ahead=ahead)
+        columns = told(passed, gated=self.gated, ahead=ahead)
         return Posterior(passed.segments.restored(passed.log_likelihood), columns)
 
     def left(self, passed: Forward, observations: Observations) -> Carried | None:

@@ -140,7 +140,7 @@ class LDS(OneState):
     @property
     def tells(self) -> Mapping[str, Kind]:
         """The columns of its posteriors."""
-        return tells(gated=self.gate_sigma is not None, ahead=self.horizon_steps > 0)
+        return tells(gated=self.gated, ahead=self.horizon_steps > 0)
 
     @property
     def second(self) -> bool:
@@ -242,7 +242,7 @@ class LDS(OneState):
                 A = parameters.transition @ A
                 Q = parameters.transition @ Q @ parameters.transition.T + parameters.transition_covariance
             ahead = A, Q
-        columns = told(passed, gated=self.gate_sigma is not None, ahead=ahead)
+        columns = told(passed, gated=self.gated, ahead=ahead)
         return Posterior(passed.segments.restored(passed.log_likelihood), columns)
 
     def span(self, observations: Observations, carried: Carried | None = None) -> StateSpan:

@@ -14,7 +14,7 @@ from streamem.em import AnomalyRank
 from streamem.em.anomaly import LEAST
 from streamem.em.observations import Array, Flags
 
-__all__ = ["UNKNOWN", "Ranks", "among", "astray", "scores", "strangeness"]
+__all__ = ["UNKNOWN", "Ranks", "among", "astray", "strangeness"]
 
 UNKNOWN = 0.0
 """The score before the start, and of a record that has no feature: as river's HalfSpaceTrees say it.
@@ -65,16 +65,6 @@ def strangeness(windows: Mapping[bytes, list[float]], pattern: bytes, log_likeli
         high = bisect_right(window, log_likelihood + CLOSE)
     likelier = count - 0.5 * (low + high)
     return likelier / (count + 1.0)
-
-
-def scores(rank: AnomalyRank, log_likelihood: Array, missing: Flags) -> Array:
-    """Return the scores of many records, shape (N,); `missing` (N, D) tells which of their values are."""
-    out = np.full(len(log_likelihood), UNKNOWN)
-    for pattern, rows in rank.patterns(missing):
-        window = rank.windows.get(pattern)
-        if window is not None and len(window) >= LEAST:
-            out[rows] = among(np.sort(window), log_likelihood[rows])
-    return out
 
 
 def among(window: Array, log_likelihood: Array) -> Array:

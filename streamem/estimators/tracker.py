@@ -15,7 +15,7 @@ from streamem.errors import DataError, ModelError, tell
 from streamem.estimators.motion import Motion
 from streamem.estimators.named import ALONE
 from streamem.estimators.settings import check_whole
-from streamem.estimators.strangeness import UNKNOWN, scores, strangeness
+from streamem.estimators.strangeness import UNKNOWN, among, strangeness
 from streamem.estimators.track import Sighting, expected_share
 from streamem.estimators.values import Frame, check_mapping, frame_of, seconds
 from streamem.stream.checks import at_least
@@ -416,12 +416,11 @@ class KalmanTracker(Motion, Forecaster):
         passed, values = self._told(frame)
         found = np.full(len(frame), UNKNOWN)
         if passed is not None:
-            missing, segments = np.isnan(values), passed.segments
-            found = scores(self._rank, segments.restored(passed.log_likelihood), missing)
-            expected = expected_share(segments.restored(passed.distance), (~missing).sum(axis=1))
+            missing, windows, restored = np.isnan(values), self._ranked(), passed.segments.restored
+            found = expected_share(restored(passed.distance), (~missing).sum(axis=1))
             for pattern, rows in AnomalyRank.patterns(missing):
-                if pattern not in self._ranked():
-                    found[rows] = expected[rows]
+                if pattern in windows:
+                    found[rows] = among(np.array(windows[pattern]), restored(passed.log_likelihood)[rows])
         return to_native_series(found, name=None if frame.implementation.is_pandas_like() else "", like=frame)
 
     def _told(self, frame: Frame) -> tuple[Forward | None, Array]:
