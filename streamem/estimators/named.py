@@ -328,12 +328,18 @@ class Named(base.Estimator):
         if not len(times):
             return
         keys = keys or [ALONE] * len(times)
-        latest = {key: self._latest(key) for key in dict.fromkeys(keys)}
-        if times[0] >= max(latest.values()) and (np.diff(times) >= 0.0).all():
-            return  # as most frames are
-        for row, (time, key) in enumerate(zip(times.tolist(), keys, strict=True)):
-            check_order(self.time, time, latest[key], key, row)
-            latest[key] = time
+        numbered = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        which = np.fromiter(map(numbered.__getitem__, keys), np.intp, len(keys))
+        latest = np.fromiter(map(self._latest, numbered), np.float64, len(numbered))
+        order = np.argsort(which, kind="stable")
+        before = np.empty(len(times))
+        before[order] = np.append(-np.inf, times[order[:-1]])
+        first = order[np.append(0, np.flatnonzero(np.diff(which[order])) + 1)]
+        before[first] = latest[which[first]]
+        back = times < before
+        if back.any():
+            row = int(back.argmax())
+            check_order(self.time, float(times[row]), float(before[row]), keys[row], row)
 
     def _observed(self, x: Any) -> tuple[Array, bytes]:
         """Return the numbers of a record for the columns of the model, shape (D,), and the pattern of missing ones.
