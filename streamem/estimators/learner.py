@@ -94,7 +94,7 @@ class Learner(Named):
                 if gathered:
                     self._gathered.clear()
             else:
-                error = ModelError(self._too_far(whole, int(bad.argmax())))
+                error = ModelError(self._too_far(whole, int(bad.argmax()), (*self._names, *batch[3])))
                 *before, last = np.split(bad, np.cumsum([len(rows) for rows in held], dtype=int))
                 kept = [rows[~out] for rows, out in zip(learner.held, before, strict=True)]
                 learner.held = [rows for rows in kept if len(rows)]
@@ -128,8 +128,8 @@ class Learner(Named):
         told = f"The last {waiting} records wait, and nothing of them is to be given again: the start is tried anew"
         return ModelError(f"{error} {told} with {wanted}.")
 
-    def _too_far(self, values: Array, row: int) -> str:
-        found = ", ".join(f"{name!r}: {value:g}" for name, value in zip(self._names, values[row], strict=False))
+    def _too_far(self, values: Array, row: int, names: Sequence[Any]) -> str:
+        found = ", ".join(f"{name!r}: {value:g}" for name, value in zip(names, values[row], strict=True))
         wanted = "numbers that do not make all others vanish in rounding"
         return tell(f"record {row} of the warm-up", found=f"{{{found}}}", wanted=wanted, do="mend it, or leave it out")
 
@@ -288,20 +288,20 @@ class Learner(Named):
         time = times if self.time is not None else None
         rows = Observations.trusted(part, None, None, sequence, time, checked=True)
         held = learner.held
+        self._note(rows)
         told = learner.update(rows)
         if learner.snapshot is None:
             return
         if self.key is not None:
             learner.carry.forget(self._keys.leave(None))
         self._rank_all(told, held, rows)
-        self._note(rows)
         self._columns = columns
         if columns < values.shape[1]:
             self._wait(values)
         self._begun_or_ahead()
 
     def _note(self, rows: Observations) -> None:
-        """Take from learned rows what an estimator wants to know of them besides."""
+        """Take from rows what an estimator wants to know of them besides, before they are learned."""
 
     def _begun_or_ahead(self) -> None:
         """Note what the model's columns are, once that is known; what was worked out for predictions is outdated."""
@@ -329,7 +329,10 @@ class Learner(Named):
             return
         order = [*range(columns), *joining]
         rows = Observations.trusted(np.ascontiguousarray(kept[:, order]), checked=True)
-        parameters, averaged = (grown(learner.model, theta, rows) for theta in (begun.parameters, begun.averaged))
+        try:
+            parameters, averaged = (grown(learner.model, theta, rows) for theta in (begun.parameters, begun.averaged))
+        except ModelError:  # its values differ by nothing that a variance would show: it goes on waiting
+            return
         learner.snapshot = replace(begun, parameters=parameters, averaged=averaged)
         rest = [place for place in range(columns, len(names)) if place not in joining]
         self._waiting = np.ascontiguousarray(kept[:, order + rest]) if rest else None

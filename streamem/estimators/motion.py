@@ -6,7 +6,7 @@ import numpy as np
 
 from streamem.em import Kalman, Observations
 from streamem.em.model import Model
-from streamem.em.observations import Array
+from streamem.em.observations import Array, Labels
 from streamem.errors import ConfigError, SnapshotError, tell
 from streamem.estimators.named import ALONE
 from streamem.estimators.track import Track
@@ -37,13 +37,22 @@ class Motion(Written):
         return self._laid
 
     def _note(self, rows: Observations) -> None:
-        if rows.time is None:
+        if rows.time is None or not len(rows):
             return
         segments = rows.segments()
-        apart = np.diff(segments.sorted(rows.time))
-        apart[segments.bounds[1:-1] - 1] = 0.0
+        times, first = segments.sorted(rows.time), segments.bounds[:-1]
+        apart = np.diff(times, prepend=times[0])
+        apart[first] = times[first] - self._left_at(segments.sequence)
         if (apart > 0.0).any():
             self._spacing = float(np.median(apart[apart > 0.0]))
+
+    def _left_at(self, slots: Labels) -> Array:
+        """Return the time of the last record of sequences, shape (S,), NaN where there is none."""
+        if self._learner.held:
+            latest = self._latest_held()
+            return np.array([latest.get(slot, np.nan) for slot in slots.tolist()])
+        taken = self._learner.carry.take(slots)
+        return np.full(len(slots), np.nan) if taken is None else np.where(taken["known"] > 0.0, taken["time"], np.nan)
 
     def _lately(self) -> float:
         """Return how many seconds apart records were lately: learned ones, or those gathered until any are learned."""

@@ -350,6 +350,8 @@ class Written(Following):
         snapshot = combine_snapshots([one._learner.begun() for one in copies], weights)
         made = first.clone()
         made._restart(snapshot.model, snapshot, first._modelled)
+        for name in cls._noted:
+            setattr(made, f"_{name}", getattr(first, f"_{name}"))
         return made
 
 
