@@ -1,5 +1,7 @@
 """Records too far from everything: named once, left out, and nothing else suffers from them."""
 
+import random
+
 import pandas as pd
 import pytest
 
@@ -109,3 +111,22 @@ def test_a_feature_joins_without_its_far_values(kind):
     assert model.feature_names_in_ == ["a", "b", "c", "new"]
     assert abs(model.means_).max() < 100.0
     assert model.snapshot.records_seen == 400
+
+
+def test_a_feature_whose_width_rounding_leaves_none_goes_on_waiting():
+    model = estimators.GaussianMixture(1, warmup_records=20, batch_size=10)
+    rng = random.Random(1)
+    for n in range(200):
+        model.learn_one({"a": rng.gauss(0, 1)} | ({"b": 1e-200 * (1 + n % 2)} if n >= 20 else {}))
+    assert model.snapshot.records_seen == 200
+    assert model.feature_names_in_ == ["a"]
+
+
+def test_a_far_value_of_a_new_feature_is_named():
+    model = estimators.GaussianMixture(1, warmup_records=50)
+    rng = random.Random(1)
+    model.learn_many(pd.DataFrame({"a": [rng.gauss(0, 1) for _ in range(30)]}))
+    frame = pd.DataFrame({"a": [rng.gauss(0, 1) for _ in range(30)], "b": [float(n) for n in range(30)]})
+    frame.loc[3, "b"] = 1e300
+    with pytest.raises(ModelError, match=r"record 33 of the warm-up: found \{'a': .*, 'b': 1e\+300\}"):
+        model.learn_many(frame)

@@ -440,3 +440,8 @@ def test_key_and_time_are_two_fields_and_combine_takes_a_list():
         estimators.KalmanTracker(key="t", time="t")
     with pytest.raises(ConfigError, match="combine: models"):
         estimators.GaussianMixture.combine(learned(estimators.GaussianMixture))
+
+
+@each
+def test_no_records_are_drawn_where_none_are_asked_for(kind):
+    assert learned(kind).sample(0) == []
