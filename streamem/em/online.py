@@ -224,14 +224,8 @@ class OnlineEM(Declaration):
     def begun(self) -> Snapshot:
         """Return what was learned. Raises ModelError where there is nothing yet."""
         if self.snapshot is None:
-            raise ModelError(
-                tell(
-                    "posterior",
-                    found="no parameters yet",
-                    wanted="a start",
-                    do="learn from more records first, or give a start",
-                )
-            )
+            do = "learn from more records first, or give a start"
+            raise ModelError(tell("posterior", found="no parameters yet", wanted="a start", do=do))
         return self.snapshot
 
     def finish(self) -> None:
