@@ -2,8 +2,10 @@
 
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import Any
@@ -14,7 +16,6 @@ from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import NewTopic as KafkaNewTopic
 
-from streamem.connect.kafka.answers import ANSWER_SECONDS, once, patiently
 from streamem.connect.kafka.causes import Recent, failed
 from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition, Rest
 
@@ -22,6 +23,15 @@ __all__ = ["Confluent"]
 
 SECONDS = 10.0
 """How long a question to the brokers may take."""
+
+TRANSACTION_SECONDS = 60.0
+"""How long the end of a transaction may take; librdkafka tries again meanwhile."""
+
+ANSWER_SECONDS = 2.0
+"""After so long the brokers are asked anew."""
+
+STUCK_SECONDS = 10.0
+"""After so long a call that was to end after `ANSWER_SECONDS` is given up, and its producer with it."""
 
 RECONNECT_MS = 500
 """Between two attempts to connect, at most."""
@@ -240,6 +250,56 @@ def _messages(partition: Partition, records: Sequence[Any]) -> Messages:
     return Messages(partition, [one.offset() for one in records], [one.value() for one in records], rest)
 
 
+def _patiently(call: Callable[[float], Any]) -> None:
+    """Call until it is answered, at most for `TRANSACTION_SECONDS`.
+
+    librdkafka may wait in vain, for as long as it is let, for the answer of a broker that has gone; asked anew it goes
+    on where it was. Of a transaction that fails while the call is under way it tells its state alone, and the cause
+    (a message that is refused) when asked anew.
+
+    Raises
+    ------
+    TimeoutError
+        The call did not come back.
+    """
+    until = time.monotonic() + TRANSACTION_SECONDS
+    while True:
+        try:
+            _in_time(call)
+            return
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError._STATE:
+                _in_time(call)  # which raises the cause
+            if code != KafkaError._TIMED_OUT or time.monotonic() > until:
+                raise
+
+
+def _in_time(call: Callable[[float], Any]) -> None:
+    """Call in a thread of its own, which is left to itself where it does not come back.
+
+    `send_offsets_to_transaction` may wait for ever for a coordinator that has gone, whatever time it is given
+    (librdkafka's issues 5456 and 5511).
+
+    Raises
+    ------
+    TimeoutError
+        It did not come back within `STUCK_SECONDS`.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call(ANSWER_SECONDS)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    done.result(STUCK_SECONDS)
+
+
 class _Producer:
     def __init__(self, producer: KafkaProducer, settings: Mapping[str, Any], told: _Told) -> None:
         self._producer, self._settings, self._told = producer, settings, told
@@ -322,27 +382,19 @@ class _Producer:
                 self._groups[group] = KafkaConsumer({**plain, "group.id": group}, logger=SILENT)
             metadata = self._groups[group].consumer_group_metadata()
             offsets = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
-            self._ask(once, lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds))
+            self._ask(lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds))
 
     def commit(self) -> None:
         with self._told():
-            self._ask(patiently, self._producer.commit_transaction)
+            self._ask(self._producer.commit_transaction)
 
-    def _ask(self, how: Callable[..., None], call: Callable[[float], Any]) -> None:
+    def _ask(self, call: Callable[[float], Any]) -> None:
         """Ask the brokers; a producer that gets stuck is left behind, and the next one ends its transaction."""
         try:
-            how(call, self._away)
+            _patiently(call)
         except TimeoutError as error:
             self._stuck = True
             raise self._told.failure(KafkaError(KafkaError._TIMED_OUT, "librdkafka does not come back")) from error
-
-    def _away(self) -> bool:
-        """Return whether no broker answers."""
-        try:
-            self._producer.list_topics(timeout=ANSWER_SECONDS)
-        except KafkaException:
-            return True
-        return False
 
     def abort(self) -> None:
         if self._stuck:
