@@ -271,8 +271,10 @@ class Labelled(Written, base.Clusterer, base.AnomalyDetector):
 
         Raises
         ------
-        DataError, ModelError
+        DataError
             As `learn_many`.
+        ModelError
+            A row is too far from everything learned to tell how far; `score_one` gives it 1.
 
         Examples
         --------

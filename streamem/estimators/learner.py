@@ -226,6 +226,8 @@ class Learner(Named):
         self._learn_frame(values, keys, times, self._new(present) if new else [])
 
     def _learn_frame(self, values: Array, keys: list[Any], times: Array, new: Sequence[Any] = ()) -> None:
+        if self._learner.snapshot is None or values.shape[1] > self._columns:
+            values = values.copy()  # what is held may be the caller's memory
         try:
             self._learn(values, keys, times, new)
         except ModelError as error:

@@ -400,8 +400,10 @@ class KalmanTracker(Motion, Forecaster):
 
         Raises
         ------
-        DataError, ModelError
+        DataError
             As `learn_many`.
+        ModelError
+            A row is too far from everything learned to tell how far; `score_one` gives it 1.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Times of records: how far apart they are, and in which order they come, however they are cut into micro-batches."""
+"""Records in whatever micro-batches and frames: their times, and what is kept of them."""
 
 import random
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from streamem.errors import DataError
-from streamem.estimators import KalmanTracker
+from streamem.estimators import GaussianMixture, KalmanTracker
 
 
 def first_that_goes_back(keys, times, last):
@@ -56,3 +56,12 @@ def test_trackers_of_numbers_combine_to_one_of_numbers():
         for step in range(40):
             model.learn_one(float(step))
     assert isinstance(KalmanTracker.combine(models).predict_one(), float)
+
+
+def test_a_frame_whose_memory_is_used_again_was_learned_as_it_was():
+    rng = np.random.default_rng(0)
+    buffer, model = np.empty((20, 2)), GaussianMixture(1, warmup_records=60)
+    for level in (0.0, 5.0, 10.0):
+        buffer[:] = rng.normal(level, 1.0, size=(20, 2))
+        model.learn_many(pd.DataFrame(buffer, columns=["a", "b"], copy=False))
+    assert model.means_[0] == pytest.approx([5.0, 5.0], abs=0.5)
