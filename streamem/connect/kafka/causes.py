@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 
 from streamem.errors import ConnectError, tell
 
-__all__ = ["FencedError", "Recent", "failed"]
+__all__ = ["UNSTABLE", "FencedError", "Recent", "failed"]
 
 FENCED = frozenset({47, 90, -144})
 """A later producer has taken over, or the transaction took longer than the brokers allow."""
+
+
+UNSTABLE = 88
+"""A transaction under way holds the offsets that were asked for."""
 
 
 class FencedError(ConnectError):
@@ -37,6 +41,11 @@ LOST = (
     "start with --from earliest, latest or a time: what lies between is gone",
     False,
 )
+UNSETTLED = (
+    "offsets that no transaction holds",
+    "wait for its end; kafka-transactions.sh find-hanging shows a transaction that its brokers have forgotten",
+    True,
+)
 AGAIN = ("an answer of the brokers", "look whether they run and can be reached", True)
 
 CAUSES: dict[int, tuple[str, str, bool]] = {
@@ -58,6 +67,7 @@ CAUSES: dict[int, tuple[str, str, bool]] = {
     38: ("as many brokers as replicas", "lower --replication", False),
     53: RIGHTS,
     58: LOGIN,
+    UNSTABLE: UNSETTLED,
     -140: LOST,  # no offset, and none may be chosen
     -169: LOGIN,
     -181: CERTIFICATE,
@@ -71,6 +81,7 @@ SIGNS: dict[str, tuple[str, str, bool]] = {
     "group.?authorization": RIGHTS,
     "failed to resolve|DNS": HOST,
     "refused": NOBODY,
+    "UnstableOffsetCommit": UNSETTLED,
 }
 """What the words of a client mean where it gives no number, the more telling first."""
 

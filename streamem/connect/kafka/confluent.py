@@ -15,8 +15,9 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import NewTopic as KafkaNewTopic
+from kafka.errors import RetriableError, for_code
 
-from streamem.connect.kafka.causes import Recent, failed
+from streamem.connect.kafka.causes import UNSTABLE, Recent, failed
 from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition, Rest
 
 __all__ = ["Confluent"]
@@ -83,6 +84,8 @@ class _Told:
         """Return the error of the house."""
         number = error.code()
         retry = error.retriable() or error.txn_requires_abort() or number in _TRANSPORT
+        # librdkafka says it of transactions alone
+        retry = retry or (number > 0 and issubclass(for_code(number), RetriableError))
         return failed(place or self.place, number, error.str(), retry=retry, recent=self.recent)
 
 
@@ -182,9 +185,13 @@ class _Consumer:
         with self._told():
             try:
                 found = self._consumer.committed([TopicPartition(*one) for one in partitions], timeout=SECONDS)
-            except KafkaException:
+            except KafkaException as error:
                 if not self._positions:
                     self._consumer.poll(0)  # nothing is assigned: it gives no message, and calls `heard`
+                if error.args[0].code() == KafkaError._TIMED_OUT and not self._told.recent.cause()[0]:
+                    # librdkafka asks anew as long as they are held, and does not say so
+                    found = "offsets that a transaction holds"
+                    raise failed(self._told.place, UNSTABLE, found, retry=True) from error
                 raise
             for one in found:
                 if one.error is not None:
