@@ -3,9 +3,9 @@
 import itertools
 import logging
 import re
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -36,11 +36,14 @@ RECONNECT_MS = 500
 
 POLL_RECORDS = 10_000
 
+ANSWER_MS = 10_000
+"""How long offsets are asked for."""
+
 METADATA_MS = 30_000
 """How old the known partitions of a topic may be; the library asks anew by itself, and only then."""
 
 HEARD_SECONDS = 0.1
-"""After so long is looked anew whether the brokers took everything: more may have been sent since they did."""
+"""After so long is looked anew whether the brokers refused something: it need not be the first that is waited for."""
 
 NUMBER = re.compile(r"\[Error (\d+)\]")
 
@@ -204,7 +207,8 @@ class _Consumer:
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
         with told(self._place):
-            return {partition: self._consumer.committed(TopicPartition(*partition)) for partition in partitions}
+            wanted = [(one, TopicPartition(*one)) for one in partitions]
+            return {one: self._consumer.committed(known, timeout_ms=ANSWER_MS) for one, known in wanted}
 
     def assign(self, positions: Mapping[Partition, int]) -> None:
         with told(self._place):
@@ -253,16 +257,14 @@ class _Producer:
     def __init__(self, producer: KafkaProducer, servers: str) -> None:
         self._producer, self._place = producer, f"brokers {servers}"
         self._turn = itertools.count()
-        self._sent = self._taken = 0
-        self._refused: Exception | None = None
-        self._heard = threading.Event()
+        self._sent: deque[Any] = deque()
 
     def partitions(self, topic: str) -> list[int]:
         with told(f"topic {topic}"):
             return sorted(self._producer.partitions_for(topic) or [])
 
     def begin(self) -> None:
-        self._sent, self._taken, self._refused = 0, 0, None
+        self._sent.clear()
         with told(self._place):
             self._producer.begin_transaction()
 
@@ -281,18 +283,20 @@ class _Producer:
             send, none = self._producer.send, itertools.repeat(None)
             # the library has no headers without a value
             filled = [[(name, one or b"") for name, one in header] for header in headers] if headers else none
-            for value, key, header in zip(values, keys or none, filled, strict=False):
-                self._sent += 1
-                send(topic, value, key, header, partition).add_callback(self._took).add_errback(self._refuse)
+            self._sent.extend(
+                send(topic, value, key, header, partition)
+                for value, key, header in zip(values, keys or none, filled, strict=False)
+            )
+            self._taken()
 
-    def _took(self, _: Any) -> None:
-        self._taken += 1
-        if self._taken == self._sent:
-            self._heard.set()
-
-    def _refuse(self, error: Exception) -> None:
-        self._refused = self._refused or error
-        self._heard.set()
+    def _taken(self) -> bool:
+        """Forget what the brokers took, and return whether that is all; raises for what they refused."""
+        for one in self._sent:
+            if one.exception is not None:
+                raise one.exception
+        while self._sent and self._sent[0].is_done:
+            self._sent.popleft()
+        return not self._sent
 
     def offsets(self, group: str, positions: Mapping[Partition, int]) -> None:
         with told(f"{self._place}, group {group}"):
@@ -301,11 +305,9 @@ class _Producer:
     def commit(self) -> None:
         with told(self._place):
             # the end of a transaction with a message that is refused would be waited for without end
-            while self._taken < self._sent and self._refused is None:
-                self._heard.wait(HEARD_SECONDS)
-                self._heard.clear()
-            if self._refused is not None:
-                raise self._refused
+            while not self._taken():
+                with suppress(KafkaTimeoutError):
+                    self._sent[0].get(HEARD_SECONDS)
             self._producer.commit_transaction()
 
     def abort(self) -> None:

@@ -5,12 +5,12 @@ import time
 from collections import Counter
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streamem.connect.kafka import Workers, confluent
+from streamem.connect.kafka import Workers, confluent, kafka_python
 from streamem.connect.kafka.causes import FencedError
-from streamem.connect.kafka.transaction import KafkaTransaction
+from streamem.connect.kafka.transaction import KafkaTransaction, begin
 from streamem.errors import ConnectError
 from streamem.stream.outputs import Output
 from streamem.stream.protocol import Cuts
@@ -133,6 +133,28 @@ def test_a_producer_that_librdkafka_does_not_let_go_is_left_behind(broker, topic
     assert numbers(broker, out) == list(range(500))
     assert "librdkafka does not come back" in caplog.text
     assert "Going on from the last checkpoint" in caplog.text
+
+
+def test_offsets_that_the_transaction_of_another_holds_are_named(broker, topic, place, monkeypatch):
+    monkeypatch.setattr(confluent, "SECONDS", 3.0)
+    monkeypatch.setattr(kafka_python, "ANSWER_MS", 3000)
+    out = topic()
+    other = place.cluster.producer(f"other-{out}")
+    try:
+        other.begin()
+        other.send(out, [b"x"])
+        other.offsets(f"streamem.{out}-0", {(out, 0): 1})
+        with pytest.raises(ConnectError, match=r"wanted offsets that no transaction holds\. .*find-hanging") as caught:
+            begin(place.cluster, out, 0, out)
+        assert caught.value.retry
+        other.abort()
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("number", [KafkaError.FENCED_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION])
+def test_what_kafka_says_may_succeed_later_is_tried_again(number):
+    assert confluent._Told("here").failure(KafkaError(number)).retry
 
 
 def test_a_message_larger_than_the_topic_takes(broker, topic, place):
