@@ -136,7 +136,7 @@ class _Folder:
         return move_checkpoint_aside(self.world.disk, self.folder)
 
 
-def chosen(home: Home, transaction: Transaction | None, *, latest: bool) -> Checkpoint | None:
+def chosen(home: Home, transaction: Transaction | None, *, latest: bool, answered: int = 0) -> Checkpoint | None:
     """Return the checkpoint that belongs to what is seen outside.
 
     Parameters
@@ -146,16 +146,29 @@ def chosen(home: Home, transaction: Transaction | None, *, latest: bool) -> Chec
         Knows the number of the last commit.
     latest : bool
         Take the latest checkpoint, whatever the transaction knows.
+    answered : int
+        The number of a commit that is known to have been done.
 
     Raises
     ------
     SnapshotError
-        None of them does.
+        None of them does, or what was committed is no longer there.
     """
     there = home.read()
-    if transaction is None or home.inside or latest:
+    if transaction is None or latest:
         return there[0] if there else None
     committed = transaction.committed
+    if not home.inside and len(there) > 1:
+        answered = max(answered, there[-1].serial)  # the later one was written when this one was known to be done
+    if committed is not None and committed < answered:
+        found = f"commit {committed} outside, where commit {answered} was done"
+        do = (
+            "give topics several replicas, since a broker alone may forget a commit as it is killed; "
+            "then start afresh with --fresh, or go on without what is missing with --from checkpoint"
+        )
+        raise SnapshotError(tell(f"checkpoint in {home.place}", found=found, wanted="what was committed", do=do))
+    if home.inside:
+        return there[0] if there else None
     for checkpoint in there:
         if checkpoint.serial == committed:
             home.settle(checkpoint)

@@ -220,7 +220,8 @@ class Attempt:
             transaction = ledger[0].begin(pipeline.name, worker, ledger[1])
             stack.callback(transaction.close)
         if home is not None and (not self.fresh or self.saved):
-            saved = chosen(home, transaction, latest=self.begin == "checkpoint")
+            answered = self.saved.serial if self.saved else 0
+            saved = chosen(home, transaction, latest=self.begin == "checkpoint", answered=answered)
         if saved is not None and home is not None:
             check_fingerprint(home.place, saved.fingerprint, pipeline.fingerprint)
             check_operators(home.place, saved.steps, [operator.name for operator in pipeline.operators])

@@ -3,12 +3,13 @@
 import json
 import logging
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streamem.errors import ConfigError, ConnectError, SnapshotError
-from streamem.stream.home import Checkpoints
+from streamem.stream.home import Checkpoints, chosen
 from streamem.stream.outputs import Output
 from streamem.stream.patience import Patience
 from streamem.stream.protocol import State, World
@@ -260,6 +261,24 @@ def test_a_commit_without_its_checkpoint_is_refused(tmp_path):
     before = board.committed
     pinned(Place(tmp_path / "there"), board).run(fresh=True)
     assert board.committed > before
+
+
+def test_a_commit_that_was_done_and_is_gone_is_told_in_the_run_and_after_it(tmp_path):
+    class Forgetful(Board):
+        def commit(self, number):
+            if number == 4:
+                self.committed = 2
+                raise ConnectError("the line is dead", retry=True)
+            super().commit(number)
+
+    board, place = Forgetful(), Place(tmp_path)
+    gone = r"found commit 2 outside, where commit 3 was done; wanted what was committed\. .*several replicas"
+    for _ in range(2):
+        with pytest.raises(SnapshotError, match=gone):
+            pinned(place, board).run()
+    inside = SimpleNamespace(place="a topic", inside=True, read=list)
+    with pytest.raises(SnapshotError, match=gone):
+        chosen(inside, board, latest=False, answered=3)
 
 
 def test_several_ledgers_and_no_checkpoint_are_refused_before_the_start(tmp_path):
