@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,11 +40,15 @@ class BrokerError(RuntimeError):
     """The broker did not start; the message ends with the end of its log."""
 
 
+GIVEN: set[int] = set()
+"""Ports that were given to a broker."""
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody listens on.
 
     They lie below those that the kernel hands out (32768 and above): while a killed broker is away no client can
-    get its port, not even one that connects to it and would find itself.
+    get its port, not even one that connects to it and would find itself. None is returned twice.
     """
     ports: list[int] = []
     while len(ports) < count:
@@ -54,8 +59,39 @@ def free_ports(count: int) -> list[int]:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        ports += [port] * (port not in ports)
+        if port not in GIVEN:
+            GIVEN.add(port)
+            ports.append(port)
     return ports
+
+
+def new_id() -> str:
+    """Return an id for a cluster."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+
+
+def controllers(count: int) -> tuple[str, ...]:
+    """Return HOST:PORT for so many controllers."""
+    return tuple(f"127.0.0.1:{port}" for port in free_ports(count))
+
+
+@dataclass(frozen=True)
+class Member:
+    """The place of a broker in its cluster; without arguments, of one alone.
+
+    Parameters
+    ----------
+    number : int
+        Its own, from 1.
+    controllers : tuple of str
+        HOST:PORT of every member's controller, by number.
+    cluster : str
+        The id of the cluster.
+    """
+
+    number: int = 1
+    controllers: tuple[str, ...] = field(default_factory=lambda: controllers(1))
+    cluster: str = field(default_factory=new_id)
 
 
 class Broker:
@@ -75,6 +111,8 @@ class Broker:
         given the right.
     properties : mapping
         More settings of the broker, or others than those chosen here.
+    member : Member, optional
+        Its place in a cluster of several; by default it is alone.
 
     Attributes
     ----------
@@ -93,10 +131,12 @@ class Broker:
         secure: bool = False,
         authorizer: bool = False,
         properties: Mapping[str, object] | None = None,
+        member: Member | None = None,
     ) -> None:
         self.folder = folder
         self.secure = secure
-        plain, controller, tls = free_ports(3)
+        self.member = member or Member()
+        plain, tls = free_ports(2)
         self.bootstrap = f"127.0.0.1:{plain}"
         self.secure_bootstrap = f"127.0.0.1:{tls}"
         self.ca = folder / "ca.pem"
@@ -106,7 +146,7 @@ class Broker:
         self.archive = folder / "classes.jsa"
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        chosen = self.listeners(f"127.0.0.1:{controller}") | storage(folder / "data")
+        chosen = self.listeners() | storage(folder / "data", copies=len(self.member.controllers))
         if secure:
             certificates(folder)
             chosen |= secured(folder / "server.pem")
@@ -118,14 +158,15 @@ class Broker:
         chosen |= properties or {}
         self.settings.write_text("".join(f"{name}={value}\n" for name, value in chosen.items()))
 
-    def listeners(self, controller: str) -> dict[str, object]:
+    def listeners(self) -> dict[str, object]:
         """Return the settings of who listens where."""
+        number, known = self.member.number, self.member.controllers
         outside = [f"PLAIN://{self.bootstrap}"] + [f"SECURE://{self.secure_bootstrap}"] * self.secure
         return {
             "process.roles": "broker,controller",
-            "node.id": 1,
-            "controller.quorum.voters": f"1@{controller}",
-            "listeners": ",".join([*outside, f"CONTROLLER://{controller}"]),
+            "node.id": number,
+            "controller.quorum.voters": ",".join(f"{n}@{place}" for n, place in enumerate(known, 1)),
+            "listeners": ",".join([*outside, f"CONTROLLER://{known[number - 1]}"]),
             "advertised.listeners": ",".join(outside),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAIN",
@@ -151,22 +192,25 @@ class Broker:
         BrokerError
             It ended, or did not answer in time.
         """
-        if not (self.folder / "data").exists():
-            self.format()
-        leaving = [f"-XX:ArchiveClassesAtExit={self.archive}"] * (not archive().exists())
-        self.process = self.java(*leaving, "kafka.Kafka", str(self.settings))
+        self.launch()
         try:
             wait(self.bootstrap, self.running, self.tail)
         except BaseException:
             self.kill()
             raise
 
+    def launch(self) -> None:
+        """Start the broker, and do not wait for it."""
+        if not (self.folder / "data").exists():
+            self.format()
+        leaving = [f"-XX:ArchiveClassesAtExit={self.archive}"] * (not archive().exists())
+        self.process = self.java(*leaving, "kafka.Kafka", str(self.settings))
+
     def format(self) -> None:
         """Write the cluster's id, and its users, into the empty folder."""
-        identity = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         users = [f"SCRAM-SHA-256=[name={name},password={password}]" for name, password in USERS.items()]
         added = [word for user in users * self.secure for word in ("--add-scram", user)]
-        named = f"--cluster-id={identity}"  # the equals sign: it may begin with a minus
+        named = f"--cluster-id={self.member.cluster}"  # the equals sign: it may begin with a minus
         code = self.java("kafka.tools.StorageTool", "format", named, "-c", str(self.settings), *added).wait()
         if code:
             raise BrokerError(f"kafka.tools.StorageTool ended with {code}:\n{self.tail()}")
@@ -217,22 +261,28 @@ class Broker:
         return code
 
 
-def storage(data: Path) -> dict[str, object]:
-    """Return the settings of a broker alone: one copy of everything, and no topic that nobody made."""
+def storage(data: Path, copies: int) -> dict[str, object]:
+    """Return the settings of what is kept: so many copies of everything, and no topic that nobody made.
+
+    What is written has to reach a majority of them.
+    """
+    enough = copies // 2 + 1
     return {
         "log.dirs": data,
+        "default.replication.factor": copies,
+        "min.insync.replicas": enough,
         "auto.create.topics.enable": "false",
         "broker.session.timeout.ms": SESSION_MS,
         "broker.heartbeat.interval.ms": SESSION_MS // 10,
         "group.initial.rebalance.delay.ms": 0,
         "offsets.topic.num.partitions": 1,
-        "offsets.topic.replication.factor": 1,
+        "offsets.topic.replication.factor": copies,
         "transaction.state.log.num.partitions": 1,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": enough,
         "share.coordinator.state.topic.num.partitions": 1,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": enough,
     }
 
 

@@ -22,7 +22,7 @@ def create(bootstrap: str, partitions: int = 1, config: Mapping[str, object] | N
     name = f"t-{uuid.uuid4().hex[:12]}"
     admin = AdminClient(client(bootstrap))
     settings = {key: str(value) for key, value in (config or {}).items()}
-    admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(TIMEOUT_SECONDS)
+    admin.create_topics([NewTopic(name, partitions, config=settings)])[name].result(TIMEOUT_SECONDS)
     until = time.monotonic() + TIMEOUT_SECONDS
     while not ready(admin, name, partitions):
         if time.monotonic() > until:

@@ -22,7 +22,8 @@ def main() -> int:
     )
     parser.add_argument("--client", nargs="+", choices=CLIENTS, default=CLIENTS, help="they share the kills")
     parser.add_argument("--partitions", type=int, default=1, help="of what is read; several: batches cut by time")
-    parser.add_argument("--broker", type=int, metavar="RECORDS", help="kill the broker instead, while so many are read")
+    parser.add_argument("--broker", type=int, metavar="RECORDS", help="kill brokers instead, while so many are read")
+    parser.add_argument("--brokers", type=int, default=3, metavar="COUNT", help="in the cluster, a copy on each")
     parser.add_argument("--times", type=int, default=200, help="how many kills")
     parser.add_argument("--seed", type=int, default=1, help="of the order of the points and of the random times")
     parser.add_argument("--pipeline", nargs="+", choices=[*SCENARIOS], default=[*SCENARIOS], help="of files alone")
@@ -46,8 +47,8 @@ def main() -> int:
         if arguments.broker is not None:
             reports = {}
             for name in names:
-                place = Path(folder) / name
-                reports[name] = outage.campaign(place, arguments.times, arguments.seed, arguments.broker, name)
+                how = arguments.times, arguments.seed, arguments.broker, name, arguments.brokers
+                reports[name] = outage.campaign(Path(folder) / name, *how)
         elif kafka:
             how = arguments.source, arguments.sink, arguments.checkpoint
             pairings = {name: Pairing(*how, name, arguments.partitions) for name in names}

@@ -1,4 +1,9 @@
-"""Brokers that are killed and come back while a pipeline goes from topic to topic."""
+"""Brokers that are killed and come back while a pipeline goes from topic to topic.
+
+Three of them, each with a copy of everything. One alone does not do (`--brokers 1`): of Kafka 4.3.1, killed between the
+answer to a commit and the marks of it, 5 of 36 came back without. It loads the transaction before it is let
+into the cluster again, finds no leader for the partitions, and lets the marks go, as if the topics were deleted.
+"""
 
 import json
 import random
@@ -11,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from tests.broker import reading
-from tests.broker.server import Broker
+from tests.broker.cluster import cluster
 from tests.broker.topics import create
 from tests.kill.campaign import Report
 
@@ -24,10 +29,10 @@ UP_SECONDS, DOWN_SECONDS = (0.2, 1.0), (0.0, 2.0)
 """From to: how long a broker stays."""
 
 
-def campaign(folder: Path, times: int, seed: int, count: int, client: str) -> Report:
-    """Kill the broker of a pipeline that reads so many records; it has to come to its end by itself."""
+def campaign(folder: Path, times: int, seed: int, count: int, client: str, brokers: int) -> Report:
+    """Kill brokers of a pipeline that reads so many records; it has to come to its end by itself."""
     rng, report = random.Random(seed), Report()
-    with Broker(folder / "broker") as broker:
+    with cluster(folder, brokers) as broker:
         entry, out = create(broker.bootstrap), create(broker.bootstrap)
         lines = [b'{"id":%d,"x":%r}' % (n, rng.gauss(n // 50 % 2 * 5.0, 1.0)) for n in range(count)]
         reading.produce(broker.bootstrap, entry, lines)
@@ -39,11 +44,13 @@ def campaign(folder: Path, times: int, seed: int, count: int, client: str) -> Re
                 while not reading.read(broker.bootstrap, out, pending=True):
                     time.sleep(0.05)
                 while run.poll() is None and report.kills.total() < times:
+                    broker.wait_until_whole()
                     time.sleep(rng.uniform(*UP_SECONDS))
-                    broker.kill()
+                    victim = rng.choice(broker.members)
+                    victim.kill()
                     report.kills[KILLED] += run.poll() is None
                     time.sleep(rng.uniform(*DOWN_SECONDS))
-                    broker.start()
+                    victim.start()
                 try:
                     run.wait(END_SECONDS)
                 finally:
