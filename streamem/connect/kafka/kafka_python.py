@@ -280,13 +280,11 @@ class _Producer:
             if partition is None and keys is None:  # by itself the library chooses anew for every message
                 known = sorted(self._producer.partitions_for(topic))
                 partition = known[next(self._turn) % len(known)]
-            send, none = self._producer.send, itertools.repeat(None)
+            send, sent, none = self._producer.send, self._sent.append, itertools.repeat(None)
             # the library has no headers without a value
             filled = [[(name, one or b"") for name, one in header] for header in headers] if headers else none
-            self._sent.extend(
-                send(topic, value, key, header, partition)
-                for value, key, header in zip(values, keys or none, filled, strict=False)
-            )
+            for value, key, header in zip(values, keys or none, filled, strict=False):
+                sent(send(topic, value, key, header, partition))
             self._taken()
 
     def _taken(self) -> bool:
