@@ -50,12 +50,12 @@ class Brokers:
 
 @contextmanager
 def cluster(folder: Path, count: int) -> Iterator[Brokers]:
-    """Start so many brokers, and stop them in the end."""
+    """Start so many brokers, and end them after use."""
     places, identity = controllers(count), new_id()
     members = [Broker(folder / f"broker-{n}", member=Member(n, places, identity)) for n in range(1, count + 1)]
     with ExitStack() as stack:
         for one in members:  # none answers before most of them are there
-            stack.callback(one.stop)
+            stack.callback(one.kill)  # in order, the last two would wait for the others
             one.launch()
         for one in members:
             wait(one.bootstrap, one.running, one.tail)

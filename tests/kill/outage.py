@@ -70,8 +70,8 @@ def settings(servers: str, client: str, entry: str, out: str, folder: Path) -> d
     return {
         "name": "outage",
         "source": where | {"topics": [entry], "group_id": "outage", "stop": "latest"},
-        "batch": {"max_records": 200},
+        "batch": {"max_records": 100},
         "operators": [learner],
         "outputs": [{"what": "posteriors", "include": ["id"], "sink": where | {"topic": out}}],
-        "checkpoint": {"path": str(folder / "state"), "every_batches": 5},
+        "checkpoint": {"path": str(folder / "state"), "every_batches": 2},
     }

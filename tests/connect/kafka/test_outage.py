@@ -9,7 +9,7 @@ from tests.broker.jars import AbsentError
 
 def test_brokers_that_are_killed_again_and_again_cost_nothing():
     # a process of its own, since it is the command that is promised
-    command = [sys.executable, "-m", "tests.kill", "--broker", "150000", "--times", "2", "--seed", "2"]
+    command = [sys.executable, "-m", "tests.kill", "--broker", "40000", "--times", "2", "--seed", "2"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if "AbsentError" in found.stderr:
         without(AbsentError(found.stderr))
