@@ -74,7 +74,7 @@ class Kalman(OneState):
     Raises
     ------
     ConfigError
-        A season without a period or with too many harmonics, or another setting beyond its limits.
+        A season without a period or with too many harmonics, either without a season, or a setting beyond its limits.
 
     Examples
     --------
@@ -94,6 +94,10 @@ class Kalman(OneState):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dynamics != "seasonal":
+            for name, number in (("period", self.period), ("harmonics", self.harmonics)):
+                if number:
+                    found, do = f"{number} with {self.dynamics}", "take it out, or set dynamics to seasonal"
+                    raise ConfigError(tell(f"kalman: {name}", found=found, wanted="dynamics seasonal with it", do=do))
             return
         if self.period < 2:
             do = "set the period of the season, in seconds or rows"

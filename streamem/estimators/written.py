@@ -332,8 +332,9 @@ class Written(Following):
         copies = []
         for place, one in enumerate(models, start=1):
             if not isinstance(one, cls) or one._learner.snapshot is None:
-                found = f"a {type(one).__name__}" if not isinstance(one, cls) else "one that has not begun"
-                do = "leave it out, or let it learn more first"
+                found, do = f"a {type(one).__name__}", "leave it out"
+                if isinstance(one, cls):
+                    found, do = "one that has not begun", "leave it out, or let it learn more first"
                 raise ConfigError(tell(f"combine: model {place}", found=found, wanted=f"a {cls.__name__}", do=do))
             copies.append(copy.deepcopy(one))
             while copies[-1]._gathered.count:

@@ -42,6 +42,13 @@ def test_a_season_without_a_sensible_period_is_refused(settings, words):
         Kalman(dynamics="seasonal", **settings)
 
 
+@pytest.mark.parametrize("name", ["period", "harmonics"])
+def test_a_part_of_a_season_without_a_season_is_refused(name):
+    message = f"kalman: {name}: found 6 with local_trend; wanted dynamics seasonal with it. To do: take it out"
+    with pytest.raises(ConfigError, match=message):
+        Kalman(dynamics="local_trend", **{name: 6})
+
+
 def test_parameters_of_another_tracker_are_refused():
     model = tracker("constant_velocity")
     theta = parameters(model)

@@ -11,7 +11,8 @@ each_dynamics = pytest.mark.parametrize("dynamics", DYNAMICS)
 
 
 def tracker(dynamics, **settings):
-    return Kalman(dynamics=dynamics, period=6, harmonics=2, **settings)
+    season = {"period": 6, "harmonics": 2} if dynamics == "seasonal" else {}
+    return Kalman(dynamics=dynamics, **season, **settings)
 
 
 def parameters(model, columns=2, seed=0):
