@@ -113,6 +113,9 @@ class Walk:
     def scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
         """Return the plain value of a scalar, typed after its variables were replaced."""
         text, tag = self.replaced(node.value, place), node.tag
+        if "\0" in text:  # of no file can this be the name
+            self.refuse(place, f"{text!r}, with a null character", "text without one", "remove it")
+            return None
         if place in self.document.variables and node.style is None:
             tag = self.resolver.resolve(  # type: ignore[no-untyped-call]
                 yaml.ScalarNode, text, (True, False)

@@ -4,6 +4,7 @@ An estimator is an `OnlineEM` with a memory for names. Nothing of the mathematic
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +19,7 @@ from streamem.estimators.display import html_table
 from streamem.estimators.named import Named, padded
 from streamem.estimators.settings import check_whole
 from streamem.estimators.strangeness import astray
-from streamem.estimators.values import (
-    finite_number,
-    frame_columns,
-    frame_of,
-    in_order,
-    plain_rows,
-    plain_total,
-)
+from streamem.estimators.values import finite_number, frame_columns, frame_of, in_order, plain_rows, plain_total
 from streamem.stream.checks import at_least
 
 __all__ = ["Learner"]
@@ -363,7 +357,7 @@ class Learner(Named):
         Raises
         ------
         ConfigError
-            `n` or `seed` is no whole number of at least 0, or `exposure` no finite number above 0.
+            `n` or `seed` is no whole number of at least 0, `exposure` is no finite number above 0, or far too large.
         ModelError
             There is nothing to draw from yet.
 
@@ -381,10 +375,13 @@ class Learner(Named):
         for name, value in (("n", n), ("seed", seed)):
             check_whole(f"sample: {name}", value)
             at_least(f"sample: {name}", value, 0)
-        if not (finite_number(exposure) or 0.0) > 0.0:
-            wanted, do = "a finite number above 0", "write for example 1.0"
+        rng, values = np.random.default_rng(seed), None
+        if (size := finite_number(exposure) or 0.0) > 0.0:
+            with suppress(ValueError, OverflowError):  # NumPy draws no counts beyond 63 bits
+                values = self._drawn(n, rng, size)
+        if values is None:
+            wanted, do = "a finite number above 0, and no counts beyond 63 bits", "write for example 1.0"
             raise ConfigError(tell("sample: exposure", found=repr(exposure)[:60], wanted=wanted, do=do))
-        values = self._drawn(n, np.random.default_rng(seed), exposure)
         return [dict(zip(self._modelled, row, strict=True)) for row in values.tolist()]
 
     def _drawn(self, n: int, rng: np.random.Generator, exposure: float) -> Array:

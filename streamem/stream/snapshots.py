@@ -47,8 +47,8 @@ def read_snapshot(path: str | Path, *, operator: str | None = None) -> tuple[Sna
     """
     try:
         content = Path(path).read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise ConfigError(tell(str(path), found="no such file", wanted=_WANTED, do="correct the path")) from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte
+        raise ConfigError(tell(repr(str(path))[1:-1], found="no such file", wanted=_WANTED, do="correct it")) from error
     except OSError as error:
         raise ConnectError(
             tell(str(path), found=str(error.strerror), wanted="a file that can be read", do="look at its permissions")

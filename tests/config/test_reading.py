@@ -92,6 +92,7 @@ def test_merge_keys_give_way_to_the_keys_of_the_mapping_itself(written):
         ("a: [1", "line 1: found while parsing a flow sequence"),
         ("a: 1\n---\nb: 2", "expected a single document"),
         ("a: &x [*x]", "inside itself"),
+        ('a: "b\\0c"', "with a null character"),
         ("a: !!python/object:os.system 1", "a value tagged python/object:os.system"),
         ("a: !!int x", "a value tagged int"),
         ("? [1]\n: 2", "a key that is a list or a mapping"),

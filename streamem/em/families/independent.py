@@ -154,7 +154,8 @@ class Independent(Declaration):
         else:
             base[absent] = 0.0
             cost = partition @ np.where(absent, 0.0, exposure[:, None]).T
-        return np.ascontiguousarray(self.natural(parameters.mean) @ values.T - cost + base.sum(axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):  # of a row that is too far, which callers refuse
+            return np.ascontiguousarray(self.natural(parameters.mean) @ values.T - cost + base.sum(axis=1))
 
     def expect(
         self, parameters: IndependentParameters, observations: Observations, responsibility: Array
