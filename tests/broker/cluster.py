@@ -55,7 +55,7 @@ def cluster(folder: Path, count: int) -> Iterator[Brokers]:
     members = [Broker(folder / f"broker-{n}", member=Member(n, places, identity)) for n in range(1, count + 1)]
     with ExitStack() as stack:
         for one in members:  # none answers before most of them are there
-            stack.callback(one.kill)  # in order, the last two would wait for the others
+            stack.callback(one.kill)  # asked to end in order, the last two would wait for one another
             one.launch()
         for one in members:
             wait(one.bootstrap, one.running, one.tail)
