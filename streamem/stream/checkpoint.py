@@ -44,7 +44,7 @@ __all__ = [
 _FORMAT = "streamem.checkpoint/1"
 _FILE = "checkpoint.zip"
 _BEFORE = "checkpoint.before.zip"
-_AFRESH = "start afresh with --fresh, which moves outputs and state aside"
+_AFRESH = "start afresh with --fresh, which moves files and state aside"
 
 
 @dataclass(frozen=True)

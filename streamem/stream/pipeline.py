@@ -137,6 +137,8 @@ class Pipeline:
             try:
                 return attempt.go()
             except ConnectError as error:
+                if error.retry and attempt.saved and self.world.stopping.is_set():
+                    return attempt.stopped()
                 if not (error.retry and attempt.saved and patience.wait(error, attempt.saved.records)):
                     raise
 
@@ -171,11 +173,14 @@ class Pipeline:
             )
         if self.checkpoint is not None and self.checkpoint.ledger is not None:
             parts.append(self.checkpoint)
-        others = [part.place for part in parts if part.ledger != parts[0].ledger]
-        if others:
-            found = f"{parts[0].place} on {parts[0].ledger}, and {others[0]} on another"
-            do = "write to one, or take a pipeline for each"
-            raise ConfigError(tell("outputs", found=found, wanted="one cluster for all that is written", do=do))
+        for part in parts:
+            if part.ledger != parts[0].ledger:
+                found, wanted = f"{parts[0].place} on {parts[0].ledger}, and {part.place} on another", "one cluster"
+                do = "write to one, or take a pipeline for each"
+                if str(part.ledger) == str(parts[0].ledger):
+                    found = f"{parts[0].place} and {part.place} with different clients or options"
+                    wanted, do = "the same client and options", "write them alike: one transaction holds all"
+                raise ConfigError(tell("outputs", found=found, wanted=f"{wanted} for all that is written", do=do))
         return (parts[0].ledger, parts[0].place) if parts else None
 
 
@@ -241,6 +246,13 @@ class Attempt:
         """Learn that a checkpoint is kept: from there the next attempt goes on."""
         self.saved = checkpoint
         self.begin = None
+
+    def stopped(self) -> Summary:
+        """Return the summary of a run that was asked to stop while a connection was away: its checkpoint stands."""
+        saved = self.saved
+        assert saved is not None  # noqa: S101  asked before
+        records, batches = saved.records - self.records_before, saved.number - self.batches_before
+        return self._summary(Progress(records, batches, saved.records, dict(saved.rejected), None, {}), "stop")
 
     def _summary(self, progress: Progress, ended: Literal["input", "limit", "stop"]) -> Summary:
         return Summary(

@@ -213,6 +213,27 @@ def test_a_limit_counts_what_was_read_before_a_failure(tmp_path):
     assert board.seen == whole.seen
 
 
+def test_a_run_that_is_asked_to_stop_while_a_connection_is_away_ends_in_order(undisturbed, tmp_path):
+    seen, left, _ = undisturbed
+    place, world = Place(tmp_path), World()
+
+    class Away(Board):
+        def commit(self, number):
+            if number == 4:
+                world.stopping.set()
+                raise ConnectError("the line is dead", retry=True)
+            super().commit(number)
+
+    board = Away()
+    summary = replace(pinned(place, board), world=world).run()
+    assert summary.ended == "stop"
+    assert summary.progress.records == summary.progress.total_records == 600
+    board.__class__ = Board
+    pinned(place, board).run()
+    assert board.seen == seen
+    assert place.left() == left
+
+
 def test_what_trying_again_cannot_help_ends_the_run(tmp_path):
     board = Board(fails={10: ConnectError("another process has taken over")})
     with pytest.raises(ConnectError, match="another process"):
