@@ -13,9 +13,12 @@ __all__ = ["lag", "topics"]
 @click.argument("file")
 @setting
 @click.option("--partitions", type=click.IntRange(min=1), default=1, help="Of a topic that is read and is not there.")
+@click.option(
+    "--replication", type=click.IntRange(min=1), help="Copies of a topic that is made; the brokers' own if left out."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be made.")
 @debug
-def topics(file: str, settings: Sequence[str], partitions: int, dry_run: bool) -> None:
+def topics(file: str, settings: Sequence[str], partitions: int, replication: int | None, dry_run: bool) -> None:
     """Make the topics that the pipeline in FILE needs.
 
     Those that are there stay as they are. Posteriors and dead letters get as many partitions as what is read;
@@ -30,7 +33,7 @@ def topics(file: str, settings: Sequence[str], partitions: int, dry_run: bool) -
     found = load(file, settings)
     outputs: list[tuple[str, object]] = [(one.what, one.sink) for one in found.outputs]
     outputs += [("dead_letters", found.errors.sink)] if found.errors.sink else []
-    planned = plan(found.source, outputs, found.keeping, partitions)
+    planned = plan(found.source, outputs, found.keeping, partitions, replication or 0)
     if not dry_run:
         make(planned)
     table = Table("topic", "partitions", "settings", "", box=None, pad_edge=False)

@@ -45,7 +45,7 @@ def collect_seldom() -> None:
 @click.argument("file")
 @setting
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N records; start again to go on.")
-@click.option("--fresh", is_flag=True, help="Begin anew: move earlier outputs and state aside (.1, .2, ...).")
+@click.option("--fresh", is_flag=True, help="Begin anew: move earlier files and state aside (.1, .2, ...).")
 @click.option("--from", "begin", metavar="WHERE", help=FROM)
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 @debug

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -12,16 +11,10 @@ import pytest
 
 from tests.broker import reading
 from tests.broker.fixture import broker  # noqa: F401
-from tests.cli.test_readme import BLOCKS, BROKER, README, alike
+from tests.cli.test_readme import BLOCKS, BROKER, LINES, alike
 
 TOP = Path(__file__).parents[2]
-COMMANDS = [
-    line
-    for language, block in BLOCKS
-    if language == "bash"
-    for line in block.splitlines()
-    if any(name in line for name in BROKER)
-]
+*COMMANDS, REPLAY = (line for line in LINES if any(name in line for name in BROKER))
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +56,15 @@ def test_the_commands_of_the_readme_run_from_topic_to_topic(streamem, broker):  
 
 def test_a_dump_of_the_topic_is_replayed_through_the_same_file(streamem, broker, place):  # noqa: F811
     """After the test above, whose records it reads."""
-    replay = re.search(r"`streamem (run [^`]*dump\.ndjson[^`]*)`", README)[1]
     dump = [one.value for one in reading.read(broker.bootstrap, "traffic")]
     (place / "dump.ndjson").write_bytes(b"\n".join([*dump, b""]))
-    done = streamem(*shlex.split(replay))
+    done = streamem(*shlex.split(REPLAY)[1:])
     assert done.returncode == 0, done.stderr
-    posteriors = [json.loads(one.value) for one in reading.read(broker.bootstrap, "traffic-regimes")]
-    assert len(posteriors) == 2 * 2380
-    live, again = posteriors[:2380], posteriors[2380:]
+    live = [json.loads(one.value) for one in reading.read(broker.bootstrap, "traffic-regimes")]
     for one in live:
         del one["kafka.partition"], one["kafka.offset"]
-    assert live == again
+    assert [json.loads(line) for line in (place / "out" / "replay.ndjson").read_text().splitlines()] == live
+    assert len(live) == 2380
 
 
 def test_topics_that_are_there_stay_and_a_dry_run_makes_none(streamem):
@@ -99,3 +90,48 @@ def test_a_broker_that_is_away_is_named_within_15_seconds(streamem):
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+CLIENTS = ("kafka-python", "confluent-kafka")
+SINKS = ("outputs.0.sink", "outputs.1.sink", "errors.sink")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("places", "options", "said"),
+    [
+        (["source"], "{max.poll.records: lots}", "max.poll.records"),
+        (["source"], "{security.protocl: SSL}", "security.protocl"),
+        (SINKS, "{compression.type: zipp}", "zipp"),
+    ],
+)
+def test_options_that_no_client_takes_are_a_mistake_in_the_file(streamem, client, places, options, said):
+    words = [f"{place}.client={client}" for place in ("source", *SINKS)]
+    words += [f"{place}.options={options}" for place in places]
+    streamem("topics", "examples/kafka.yaml")
+    done = streamem("run", "examples/kafka.yaml", *(word for one in words for word in ("--set", one)))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("streamem: options")
+    assert said in done.stderr
+
+
+def test_sinks_on_one_cluster_are_told_what_differs(streamem):
+    done = streamem("run", "examples/kafka.yaml", "--set", "outputs.0.sink.options={compression.type: gzip}")
+    assert done.returncode == 2
+    assert "traffic-regimes and traffic-models with different clients or options; wanted the same" in done.stderr
+
+
+def test_topics_get_as_many_copies_as_are_asked_for(streamem):
+    done = streamem("topics", "examples/kafka.yaml", "--replication", "9", "--set", "source.topics=[copied]")
+    assert done.returncode == 1
+    assert "wanted as many brokers as replicas. To do: lower --replication." in done.stderr
+
+
+def test_a_run_that_starts_afresh_says_that_topics_keep_what_they_hold(streamem, place):
+    streamem("topics", "examples/kafka.yaml")
+    lines = (TOP / "examples" / "data" / "traffic_6005.csv").read_text()
+    (place / "few.csv").write_text(lines)
+    source = "source={type: files, paths: [few.csv]}"
+    done = streamem("run", "examples/kafka.yaml", "--fresh", "--set", "name=afresh", "--set", source)
+    assert done.returncode == 0, done.stderr
+    assert "topic traffic-models: what it holds stays; what comes is added to it." in done.stderr

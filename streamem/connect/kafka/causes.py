@@ -27,6 +27,7 @@ class FencedError(ConnectError):
 TOPIC = ("a topic that is there", "make it with streamem topics, or correct its name", True)
 RIGHTS = ("the right to do so", "have it granted, or name another user in options", False)
 LOGIN = ("a login that the brokers accept", "look at sasl.mechanism, sasl.username and sasl.password", False)
+MECHANISM = ("a port that takes this login", "look at security.protocol and sasl.mechanism", False)
 CERTIFICATE = (
     "a certificate that the CA in options has signed",
     "look at ssl.ca.location, and whether the port speaks TLS",
@@ -81,6 +82,7 @@ SIGNS: dict[str, tuple[str, str, bool]] = {
     "group.?authorization": RIGHTS,
     "failed to resolve|DNS": HOST,
     "refused": NOBODY,
+    "mechanism handshake failed": MECHANISM,
     "UnstableOffsetCommit": UNSETTLED,
 }
 """What the words of a client mean where it gives no number, the more telling first."""

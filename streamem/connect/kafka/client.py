@@ -55,12 +55,15 @@ class NewTopic:
     ----------
     name : str
     partitions : int
+    copies : int
+        Of each partition, on as many brokers; 0 leaves it to the brokers.
     settings : mapping of str to str
         Of the topic, such as ``cleanup.policy``.
     """
 
     name: str
     partitions: int = 1
+    copies: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -19,6 +19,7 @@ from kafka.errors import RetriableError, for_code
 
 from streamem.connect.kafka.causes import UNSTABLE, Recent, failed
 from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition, Rest
+from streamem.errors import ConfigError, tell
 
 __all__ = ["Confluent"]
 
@@ -83,6 +84,9 @@ class _Told:
     def failure(self, error: KafkaError, place: str | None = None) -> Exception:
         """Return the error of the house."""
         number = error.code()
+        if number == KafkaError._INVALID_ARG:
+            wanted, do = "options that librdkafka takes", "correct the name or the value"
+            return ConfigError(tell("options", found=error.str(), wanted=wanted, do=do))
         retry = error.retriable() or error.txn_requires_abort() or number in _TRANSPORT
         # librdkafka says it of transactions alone
         retry = retry or (number > 0 and issubclass(for_code(number), RetriableError))
@@ -219,6 +223,8 @@ class _Consumer:
                 self._positions[one.topic(), one.partition()] = one.offset()
             elif error.fatal() or not error.retriable():
                 raise self._told.failure(error, f"topic {one.topic()}" if one.topic() else None)
+        if good:
+            self._told.recent.said.clear()  # the brokers answer
         runs = [_messages(partition, list(run)) for partition, run in groupby(good, key=_partition)]
         for run in runs:
             # an end that came with the messages may lie behind them: the mark of a transaction takes an offset too
@@ -400,8 +406,8 @@ class _Producer:
         try:
             _patiently(call)
         except TimeoutError as error:
-            self._stuck = True
-            raise self._told.failure(KafkaError(KafkaError._TIMED_OUT, "librdkafka does not come back")) from error
+            self._stuck = True  # what was said of connections is not the cause
+            raise failed(self._told.place, None, "librdkafka does not come back", retry=True) from error
 
     def abort(self) -> None:
         if self._stuck:
@@ -425,7 +431,9 @@ class _Admin:
         self._admin, self._told = admin, told
 
     def create(self, topics: Sequence[NewTopic]) -> None:
-        wanted = [KafkaNewTopic(one.name, one.partitions, -1, config=dict(one.settings)) for one in topics]
+        wanted = [
+            KafkaNewTopic(one.name, one.partitions, one.copies or -1, config=dict(one.settings)) for one in topics
+        ]
         for name, done in (self._admin.create_topics(wanted, request_timeout=SECONDS) if wanted else {}).items():
             with self._told(f"topic {name}"):
                 try:

@@ -25,6 +25,7 @@ from kafka.structs import OffsetAndMetadata
 
 from streamem.connect.kafka.causes import Recent, failed
 from streamem.connect.kafka.client import Header, Messages, NewTopic, Partition, Rest
+from streamem.errors import ConfigError, tell
 
 __all__ = ["KafkaPython"]
 
@@ -106,6 +107,9 @@ def reached(make: Callable[..., Any], servers: str, settings: Mapping[str, Any])
         except (KafkaTimeoutError, KafkaConnectionError):
             if not left or recent.final:
                 raise
+        except (TypeError, ValueError, AssertionError) as error:  # of values that it does not know
+            found, wanted = f"what kafka-python does not take ({error})", "values that it takes"
+            raise ConfigError(tell("options", found=found, wanted=wanted, do="correct them")) from error
     raise AssertionError("unreachable")
 
 
@@ -225,6 +229,8 @@ class _Consumer:
                 found = self._consumer.poll(timeout_ms=int(seconds * 1000))
             except OffsetOutOfRangeError as error:
                 raise failed(self._place, 1, f"offsets {error.args[0]} out of range", retry=False) from error
+        if found:
+            _listen().said.clear()  # the brokers answer
         return [_messages(partition, records) for partition, records in found.items() if records]
 
     def position(self, partition: Partition) -> int:
@@ -324,7 +330,9 @@ class _Admin:
         for topic in topics:
             with told(f"topic {topic.name}"):
                 try:
-                    wanted = KafkaNewTopic(topic.name, topic.partitions, -1, topic_configs=dict(topic.settings))
+                    wanted = KafkaNewTopic(
+                        topic.name, topic.partitions, topic.copies or -1, topic_configs=dict(topic.settings)
+                    )
                     self._admin.create_topics([wanted])
                 except TopicAlreadyExistsError:
                     continue

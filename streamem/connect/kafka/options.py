@@ -119,7 +119,11 @@ def of_kafka_python(options: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
         else:
             own = OTHERWISE.get(name, name.replace(".", "_"))
             if own not in known:
-                raise _unknown(name, f"an option of kafka-python{nearest(own, known)}")
+                raise _unknown(
+                    name, f"an option of kafka-python{nearest(name, [one.replace('_', '.') for one in known])}"
+                )
+            if type(known[own]) in (int, float) and not isinstance(value, int | float):
+                raise ConfigError(tell(f"options.{name}", found="no number", wanted="one", do="correct it"))
             translated[own] = value
     return translated
 

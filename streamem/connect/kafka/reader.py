@@ -193,7 +193,7 @@ class KafkaReader:
 
     def look(self) -> None:
         """Begin to read partitions that the topics have gained, from their beginning."""
-        if self.ends is not None or self.world.monotonic() - self.looked < GROWN_SECONDS:
+        if self.ends is not None or self.away or self.world.monotonic() - self.looked < GROWN_SECONDS:
             return
         self.looked = self.world.monotonic()
         grown = [partition for partition in self.partitions() if partition not in self.places]

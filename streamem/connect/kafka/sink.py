@@ -1,5 +1,6 @@
 """The Kafka sink: records of a transaction."""
 
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from streamem.stream.checks import columns_exist
 from streamem.stream.protocol import State, World
 
 __all__ = ["KafkaSink"]
+
+LOG = logging.getLogger("streamem")
 
 ROWS = 1000
 """Of one Arrow message, unless the settings say otherwise."""
@@ -122,7 +125,8 @@ class KafkaSink:
         return KafkaWriter(self, world.transaction, state.values if state else {})
 
     def move_aside(self, world: World) -> list[str]:  # noqa: ARG002
-        """Leave what stands in the topic."""
+        """Leave what stands in the topic, and say so."""
+        LOG.warning("topic %s: what it holds stays; what comes is added to it.", self.topic)
         return []
 
 

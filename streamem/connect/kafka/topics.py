@@ -43,7 +43,9 @@ class Planned:
     there: int
 
 
-def plan(source: Any, outputs: Sequence[tuple[str, Any]], checkpoint: Any, partitions: int) -> list[Planned]:
+def plan(
+    source: Any, outputs: Sequence[tuple[str, Any]], checkpoint: Any, partitions: int, copies: int = 0
+) -> list[Planned]:
     """Return the topics of a pipeline; those of posteriors have as many partitions as the first that is read.
 
     Parameters
@@ -54,6 +56,8 @@ def plan(source: Any, outputs: Sequence[tuple[str, Any]], checkpoint: Any, parti
     checkpoint : Keeping or None
     partitions : int
         Of topics that are read and not there.
+    copies : int
+        Of every partition; 0 leaves it to the brokers.
 
     Raises
     ------
@@ -69,8 +73,7 @@ def plan(source: Any, outputs: Sequence[tuple[str, Any]], checkpoint: Any, parti
             consumer.close()
         if not planned and isinstance(source, KafkaSource):
             partitions = there or partitions
-        if topic.partitions == 0:
-            topic = replace(topic, partitions=partitions)
+        topic = replace(topic, partitions=topic.partitions or partitions, copies=copies)
         planned.setdefault(topic.name, Planned(cluster, topic, there))
     return list(planned.values())
 
@@ -85,9 +88,9 @@ def _topics(
     for what, sink in outputs:
         if isinstance(sink, KafkaSink):
             many = NewTopic(sink.topic, 0)
-            yield sink.ledger, NewTopic(sink.topic, 1, COMPACT) if what == "snapshots" else many
+            yield sink.ledger, NewTopic(sink.topic, settings=COMPACT) if what == "snapshots" else many
     if isinstance(checkpoint, TopicCheckpoints):
-        yield checkpoint.cluster, NewTopic(checkpoint.topic, 1, SMALL_SEGMENTS)
+        yield checkpoint.cluster, NewTopic(checkpoint.topic, settings=SMALL_SEGMENTS)
 
 
 def make(planned: Sequence[Planned]) -> None:
