@@ -15,13 +15,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 BROKER = ("examples/kafka.yaml", "examples/to_kafka.yaml")
 """What commands need a broker for: test_kafka.py runs them."""
 
-COMMANDS = [
-    line
-    for language, block in BLOCKS
-    if language == "bash"
-    for line in block.splitlines()
-    if not any(name in line for name in BROKER)
-]
+LINES = [line for language, block in BLOCKS if language == "bash" for line in block.replace("\\\n", "").splitlines()]
+COMMANDS = [line for line in LINES if not any(name in line for name in BROKER)]
 
 INSTALLS = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install -q \S+ && ")
 
